@@ -1,0 +1,147 @@
+"""JSON to attrs classes, forgivingly.
+
+The wire is not what the document says (quirks, section 3), so:
+
+* a key may come with hyphens or underscores; a key that no field takes is kept in ``extra``;
+* every field but a few has a default, for required fields may be absent or null in practice;
+* enumerations stay open: they are strings with documented values, never closed types;
+* a number may come as a string and is read where the field is a number; nothing else is converted, so a value of a wrong shape is a
+  ``DecodeError`` that names its path instead of a surprise later.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.errors import ClassValidationError, IterableValidationError
+from cattrs.gen import make_dict_structure_fn, override
+
+from aiocircle.errors import DecodeError
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Model:
+    """The base of everything decoded from the API. ``extra`` keeps the keys that no field takes."""
+
+    extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+
+def parse_json(text: bytes, *, what: str) -> Any:
+    """Return the JSON value of a body.
+
+    Raises:
+        DecodeError: It is not JSON; says what it looks like instead.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        looks_like = "an HTML page" if text.lstrip()[:1] == b"<" else f"{text[:60]!r}"
+        raise DecodeError(
+            f"{what}: the answer is not JSON but {looks_like}",
+            hint="is the host an API of CircleCI, and is no proxy or login page in between?",
+        ) from None
+
+
+def decode(cls: type[T], value: Any, *, what: str) -> T:
+    """Return ``value``, as ``json.loads`` gave it, as an instance of a model class or of a list of one.
+
+    Raises:
+        DecodeError: Some part does not fit; ``problems`` names every path that does not.
+    """
+    try:
+        return _converter.structure(value, cls)
+    except (ClassValidationError, IterableValidationError, TypeError, ValueError) as error:
+        problems = tuple(transform_error(error, path="$", format_exception=_in_words))
+        raise DecodeError(f"{what}: the answer has an unexpected shape ({problems[0]})", problems=problems) from None
+
+
+def _in_words(error: BaseException, _type: type | None) -> str:
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _expect(kind: type, name: str) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _type: Any) -> Any:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"{name} expected, not {_shown(value)}")
+        return value
+
+    return structure
+
+
+def _number(convert: type[int] | type[float], name: str) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _type: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise TypeError(f"{name} expected, not {_shown(value)}")
+        try:
+            return convert(value)
+        except (ValueError, OverflowError):
+            raise TypeError(f"{name} expected, not {_shown(value)}") from None
+
+    return structure
+
+
+def _datetime(value: Any, _type: Any) -> datetime:
+    """Times come with and without fractions, always in UTC; a missing zone therefore means UTC."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"a time expected, not {_shown(value)}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _uuid(value: Any, _type: Any) -> UUID:
+    try:
+        return UUID(value)
+    except (TypeError, ValueError, AttributeError):
+        raise TypeError(f"a UUID expected, not {_shown(value)}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 -- long enough to recognise
+
+
+def _model_hook(cls: type[Model], converter: Converter) -> Callable[[Any, Any], Any]:
+    """Put before cattrs' own function what makes it forgiving: both spellings, kept unknowns, null as absent."""
+    structure_exactly = make_dict_structure_fn(cls, converter, extra=override(struct_hook=lambda value, _: value))
+    names = {item.name for item in attrs.fields(cls)} - {"extra"}
+
+    def structure(value: Any, _type: Any) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError(f"an object expected, not {_shown(value)}")
+        given: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for key, item in value.items():
+            name = key.replace("-", "_")
+            if name not in names:
+                extra[key] = item
+            elif item is not None:
+                given[name] = item
+        if extra:
+            given["extra"] = extra
+        return structure_exactly(given, cls)
+
+    return structure
+
+
+def _build() -> Converter:
+    converter = Converter(detailed_validation=True)
+    converter.register_structure_hook(str, _expect(str, "a string"))
+    converter.register_structure_hook(bool, _expect(bool, "true or false"))
+    converter.register_structure_hook(int, _number(int, "a whole number"))
+    converter.register_structure_hook(float, _number(float, "a number"))
+    converter.register_structure_hook(datetime, _datetime)
+    converter.register_structure_hook(UUID, _uuid)
+    converter.register_structure_hook_factory(
+        lambda cls: isinstance(cls, type) and issubclass(cls, Model), lambda cls: _model_hook(cls, converter)
+    )
+    return converter
+
+
+_converter = _build()

@@ -1,0 +1,134 @@
+"""What happens inside a client, as frozen values.
+
+A client hands each event to its ``on_event`` callback, in the event loop, at the moment it happens; progress displays,
+logs and metrics are built from them. Addresses in events carry no query, since a signed one is a credential.
+All times are seconds, all sizes bytes.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class RequestSent:
+    """One HTTP exchange got its answer's head, or failed before it (``status`` is ``None`` then)."""
+
+    method: str
+    url: str
+    status: int | None
+    seconds: float
+
+
+@frozen(kw_only=True)
+class LimitWaiting:
+    """A bucket has requests waiting and will send none before ``until`` (monotonic seconds).
+
+    Attributes:
+        bucket: The bucket's name: an origin, and the route group where it has a budget of its own.
+        seconds: From now to ``until``.
+        reason: ``"budget"``: the window is used up; ``"pause"``: the host said stop; ``"pace"``: feeling the way up.
+    """
+
+    bucket: str
+    seconds: float
+    until: float
+    reason: Literal["budget", "pause", "pace"]
+
+
+@frozen(kw_only=True)
+class LimitWaited:
+    """A bucket sends again after having held requests back for ``seconds``."""
+
+    bucket: str
+    seconds: float
+
+
+@frozen(kw_only=True)
+class Retried:
+    """A request failed and is going to be repeated after ``after`` seconds (and its turn at the rate limit)."""
+
+    operation: str
+    attempt: int
+    after: float
+    reason: str
+
+
+@frozen(kw_only=True)
+class DeprecationNoticed:
+    """The host announced the end of an operation (``Deprecation`` or ``Sunset`` header); sent once per operation."""
+
+    operation: str
+    deprecation: str | None
+    sunset: str | None
+
+
+@frozen(kw_only=True)
+class PageFetched:
+    """A page of a listing arrived."""
+
+    operation: str
+    number: int
+    items: int
+
+
+@frozen(kw_only=True)
+class ItemPlanned:
+    """An artifact was listed and has its place; ``total`` counts those so far, ``listing_done`` tells of the last."""
+
+    target: str
+    total: int
+
+
+@frozen(kw_only=True)
+class ListingEnded:
+    """Every listing of a run has been read; ``total`` items were found."""
+
+    total: int
+
+
+@frozen(kw_only=True)
+class TransferStarted:
+    """An artifact's bytes begin to arrive; ``size`` is what the host announced, if it did."""
+
+    target: str
+    size: int | None
+
+
+@frozen(kw_only=True)
+class TransferProgress:
+    """``received`` more bytes of an artifact arrived; negative when an attempt failed and its bytes are dropped."""
+
+    target: str
+    received: int
+
+
+@frozen(kw_only=True)
+class TransferEnded:
+    """The outcome of one artifact: ``status`` is one of the words of ``aiocircle.ItemStatus``."""
+
+    target: str
+    status: str
+    size: int
+    reason: str | None
+
+
+Event = (
+    RequestSent
+    | LimitWaiting
+    | LimitWaited
+    | Retried
+    | DeprecationNoticed
+    | PageFetched
+    | ItemPlanned
+    | ListingEnded
+    | TransferStarted
+    | TransferProgress
+    | TransferEnded
+)
+EventHandler = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Take no notice: what a client without ``on_event`` does."""
