@@ -1,0 +1,63 @@
+"""Download and export everything your CircleCI projects produced, as fast as the rate limit allows and not faster.
+
+The public names, loaded when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aiocircle._version import __version__
+
+if TYPE_CHECKING:
+    from aiocircle.api.models import Artifact as Artifact
+    from aiocircle.api.models import Job as Job
+    from aiocircle.api.models import JobDetails as JobDetails
+    from aiocircle.api.models import Pipeline as Pipeline
+    from aiocircle.api.models import Project as Project
+    from aiocircle.api.models import TestResult as TestResult
+    from aiocircle.api.models import User as User
+    from aiocircle.api.models import Workflow as Workflow
+    from aiocircle.auth import AuthScheme as AuthScheme
+    from aiocircle.auth import Token as Token
+    from aiocircle.client import Client as Client
+    from aiocircle.download.downloader import Download as Download
+    from aiocircle.download.downloader import DownloadOptions as DownloadOptions
+    from aiocircle.download.plan import Selection as Selection
+    from aiocircle.download.report import ItemOutcome as ItemOutcome
+    from aiocircle.download.report import ItemStatus as ItemStatus
+    from aiocircle.download.report import Report as Report
+    from aiocircle.errors import AioCircleError as AioCircleError
+    from aiocircle.events import Event as Event
+    from aiocircle.pagination import Page as Page
+    from aiocircle.pagination import Paginator as Paginator
+    from aiocircle.retry import RetryPolicy as RetryPolicy
+    from aiocircle.slugs import ProjectSlug as ProjectSlug
+    from aiocircle.transport import Timeouts as Timeouts
+
+_HOMES = {
+    "aiocircle.api.models": "Artifact Job JobDetails Pipeline Project TestResult User Workflow",
+    "aiocircle.auth": "AuthScheme Token",
+    "aiocircle.client": "Client",
+    "aiocircle.download.downloader": "Download DownloadOptions",
+    "aiocircle.download.plan": "Selection",
+    "aiocircle.download.report": "ItemOutcome ItemStatus Report",
+    "aiocircle.errors": "AioCircleError",
+    "aiocircle.events": "Event",
+    "aiocircle.pagination": "Page Paginator",
+    "aiocircle.retry": "RetryPolicy",
+    "aiocircle.slugs": "ProjectSlug",
+    "aiocircle.transport": "Timeouts",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 -- names from the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -63,9 +63,17 @@ class TransportError(AioCircleError):
 
 
 class ConnectError(TransportError):
-    """No connection came about: the name did not resolve, it was refused, or TLS failed. Nothing was sent."""
+    """No connection came about: the name did not resolve, it was refused, or TLS failed. Nothing was sent.
+
+    Attributes:
+        permanent: Repeating cannot help: the certificate does not verify.
+    """
 
     code = "connect"
+
+    def __init__(self, message: str, *, permanent: bool = False, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.permanent = permanent
 
 
 class DeadlineError(TransportError):
@@ -90,6 +98,7 @@ class APIError(AioCircleError):
         request_id: The host's id of this request, where it gave one.
         body: The decoded error body: a JSON value, or text cut to a few hundred characters.
         retry_after: Seconds the host asked to wait, where it did.
+        redirected: The refusal came from an address that the one asked for redirected to.
     """
 
     code = "api"
@@ -103,6 +112,7 @@ class APIError(AioCircleError):
         request_id: str | None = None,
         body: Any = None,
         retry_after: float | None = None,
+        redirected: bool = False,
         hint: str | None = None,
     ) -> None:
         super().__init__(f"{operation}: {status} {message}", hint=hint)
@@ -112,6 +122,7 @@ class APIError(AioCircleError):
         self.request_id = request_id
         self.body = body
         self.retry_after = retry_after
+        self.redirected = redirected
 
 
 class BadRequestError(APIError):

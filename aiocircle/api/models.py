@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import frozen
 
 from aiocircle.codec import Model
 
@@ -124,6 +124,21 @@ class Executor(Model):
 
 
 @frozen(kw_only=True)
+class WorkflowRef(Model):
+    """The workflow a job ran in last."""
+
+    id: UUID | None = None
+    name: str | None = None
+
+
+@frozen(kw_only=True)
+class PipelineRef(Model):
+    """The pipeline a job belongs to."""
+
+    id: UUID | None = None
+
+
+@frozen(kw_only=True)
 class JobDetails(Model):
     """A job by number. ``duration`` is in milliseconds."""
 
@@ -135,6 +150,8 @@ class JobDetails(Model):
     parallel_runs: Sequence[ParallelRun] = ()
     duration: int | None = None
     executor: Executor | None = None
+    latest_workflow: WorkflowRef | None = None
+    pipeline: PipelineRef | None = None
     created_at: datetime | None = None
     queued_at: datetime | None = None
     started_at: datetime | None = None
@@ -152,7 +169,7 @@ class Artifact(Model):
     """
 
     path: str | None = None
-    url: str | None = field(default=None)
+    url: str | None = None
     node_index: int = 0
 
 

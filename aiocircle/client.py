@@ -1,0 +1,230 @@
+"""The client: settings, lifetime, and the API by resource.
+
+::
+
+    async with aiocircle.Client() as client:
+        report = await client.download("gh/acme/web", job=1234, to="out")
+"""
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from aiocircle.api.resources import Artifacts, Jobs, Pipelines, Projects, Tests, Users, Workflows
+from aiocircle.auth import AuthScheme, Token, TokenScope, find_token, parse_host
+from aiocircle.clock import Clock, SystemClock
+from aiocircle.download.downloader import Download, DownloadOptions
+from aiocircle.download.plan import Selection
+from aiocircle.download.report import ItemOutcome, Report
+from aiocircle.errors import ConfigurationError
+from aiocircle.events import EventHandler, ignore
+from aiocircle.ratelimit.limiter import RateLimiter
+from aiocircle.retry import RetryPolicy
+from aiocircle.session import Session
+from aiocircle.slugs import ProjectSlug
+from aiocircle.transport import Timeouts, Transport
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+DEFAULT_HOST = "https://circleci.com"
+DEFAULT_MAX_WAIT = 300.0
+
+
+class Client:
+    """An asynchronous client of CircleCI's API v2, on Cloud or a Server.
+
+    All requests of a client share one rate limiter, whoever makes them. Use it as an asynchronous context manager.
+
+    Args:
+        token: A personal API token. Without it the environment (``CIRCLE_TOKEN`` and its like) and the official command
+            line's files are asked; without any, requests are anonymous, which public projects allow.
+        host: The API's origin; without it ``CIRCLE_HOST``, else Cloud.
+        auth: How the token is shown: the ``Circle-Token`` header, ``Bearer`` or ``Basic``.
+        artifact_hosts: Further hosts (``name`` or ``name:port``) that may see the token because they serve artifacts; the
+            API's own origin and ``circle-artifacts.com`` may always.
+        timeouts: Time limits.
+        retry: How often and how long a request is repeated.
+        max_wait: Seconds: the longest standstill of the rate limit to sit out before ``WaitTooLongError``.
+        session: An aiohttp session to use as it is; it is never closed. Its default headers and cookies go wherever it sends them.
+        trust_env: Use the environment's proxies.
+        allow_http: Let the token travel unencrypted to a host that is not this machine.
+        on_event: Receives every event, in the event loop.
+        clock: Where time comes from.
+
+    Raises:
+        ConfigurationError: The token or the host is malformed.
+    """
+
+    def __init__(
+        self,
+        token: str | Token | None = None,
+        *,
+        host: str | None = None,
+        auth: AuthScheme | str = AuthScheme.CIRCLE_TOKEN,
+        artifact_hosts: Sequence[str] = (),
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        max_wait: float = DEFAULT_MAX_WAIT,
+        session: "ClientSession | None" = None,
+        trust_env: bool = False,
+        allow_http: bool = False,
+        on_event: EventHandler = ignore,
+        clock: Clock | None = None,
+    ) -> None:
+        self.host = parse_host(host or os.environ.get("CIRCLE_HOST") or DEFAULT_HOST, allow_http=allow_http)
+        found = find_token(explicit=token, token_file=None, environ=os.environ, home=Path.home(), host=self.host)
+        self._token = found.token if found else None
+        self._scheme = AuthScheme(auth)
+        self._scope = TokenScope.of(self.host, artifact_hosts)
+        self._timeouts = timeouts or Timeouts()
+        self._retry = retry or RetryPolicy()
+        self._max_wait = max_wait
+        self._given_session = session
+        self._trust_env = trust_env
+        self._on_event = on_event
+        self._clock = clock or SystemClock()
+        self._session: Session | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(host={self.host!r})"
+
+    async def __aenter__(self) -> Self:
+        limiter = RateLimiter(clock=self._clock, random=random.random, on_event=self._on_event)
+        self._session = Session(
+            Transport(self._given_session, trust_env=self._trust_env),
+            limiter,
+            origin=self.host,
+            token=self._token,
+            scheme=self._scheme,
+            scope=self._scope,
+            policy=self._retry,
+            timeouts=self._timeouts,
+            max_wait=self._max_wait,
+            clock=self._clock,
+            on_event=self._on_event,
+        )
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session, self._session = self._opened, None
+        await session.__aexit__(kind, error, trace)
+
+    @property
+    def limiter(self) -> RateLimiter:
+        """The rate limiter; its ``snapshot()`` says what is being waited for."""
+        return self._opened.limiter
+
+    @cached_property
+    def users(self) -> Users:
+        """Who the token belongs to."""
+        return Users(self._opened)
+
+    @cached_property
+    def projects(self) -> Projects:
+        """Projects by slug."""
+        return Projects(self._opened)
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        """Pipelines of a project."""
+        return Pipelines(self._opened)
+
+    @cached_property
+    def workflows(self) -> Workflows:
+        """Workflows of a pipeline."""
+        return Workflows(self._opened)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Jobs of a workflow, and a job by number."""
+        return Jobs(self._opened)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Files that jobs stored."""
+        return Artifacts(self._opened)
+
+    @cached_property
+    def tests(self) -> Tests:
+        """Test results that jobs stored."""
+        return Tests(self._opened)
+
+    async def download(
+        self,
+        slug: str | ProjectSlug,
+        *,
+        to: str | Path,
+        job: int | None = None,
+        workflow: UUID | str | None = None,
+        pipeline: int | None = None,
+        branch: str | None = None,
+        latest: bool = False,
+        options: DownloadOptions | None = None,
+        on_outcome: Callable[[ItemOutcome], None] | None = None,
+    ) -> Report:
+        """Fetch the artifacts of a job, a workflow, a pipeline, or the latest pipeline (of a branch).
+
+        Files that are complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a final name.
+
+        Args:
+            slug: The project.
+            to: The output directory.
+            job: A job's number.
+            workflow: A workflow's id: all its jobs.
+            pipeline: A pipeline's number: all jobs of the newest workflow of each name.
+            branch: With ``latest``: its newest pipeline.
+            latest: The newest pipeline.
+            options: Concurrency, globs, layout.
+            on_outcome: Called with the outcome of every item.
+
+        Returns:
+            What became of it. Items that failed are in it and raise nothing; see ``Report.raise_for_failures``.
+
+        Raises:
+            ConfigurationError: The selection or an option cannot work.
+            APIError: The selection does not exist, or the token may not see it.
+            StoreError: The output cannot be written.
+        """
+        selection = Selection(
+            slug=slug if isinstance(slug, ProjectSlug) else ProjectSlug.parse(slug),
+            job=job,
+            workflow=_uuid(workflow),
+            pipeline=pipeline,
+            branch=branch,
+            latest=latest,
+        )
+        return await self.prepare(selection, to, options, on_outcome).run()
+
+    def prepare(
+        self,
+        selection: Selection,
+        to: str | Path,
+        options: DownloadOptions | None = None,
+        on_outcome: Callable[[ItemOutcome], None] | None = None,
+    ) -> Download:
+        """Return a download that has not begun, whose ``report()`` can be asked for while it runs or after it was cancelled."""
+        return Download(self._opened, selection, Path(to), options or DownloadOptions(), on_outcome)
+
+    @property
+    def _opened(self) -> Session:
+        if self._session is None:
+            raise ConfigurationError("the client is not open", hint="use it as 'async with Client() as client:'")
+        return self._session
+
+
+def _uuid(value: UUID | str | None) -> UUID | None:
+    if value is None or isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except ValueError:
+        raise ConfigurationError(f"{value!r} is not a workflow's id", hint="it is a UUID, as in the web address") from None

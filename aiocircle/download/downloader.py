@@ -1,0 +1,280 @@
+"""Bounded workers over a plan: many artifacts at once, each to a final name of its own.
+
+The plan is read while files are fetched, at the pace at which they are: a queue of fixed length lies between. A name is
+decided and checked against all names before it when its artifact is listed, which is before its own first byte; the order of the listing, not
+that of arrival, decides who keeps a disputed name.
+
+One failing item is an outcome, not the end. The run ends early only for what every other item would meet as well: the token is refused,
+the disk is full, the budget is gone for longer than allowed.
+"""
+
+import resource
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, aclosing
+from pathlib import Path
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
+from attrs import evolve, field, frozen, validators
+
+from aiocircle.api.models import Artifact
+from aiocircle.download.globs import glob_matcher
+from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
+from aiocircle.download.ledger import Ledger
+from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
+from aiocircle.download.plan import JobListed, JobRef, Listed, ListingFailed, Planner, Selection, Skipped
+from aiocircle.download.report import ItemOutcome, Report, Tally
+from aiocircle.download.stores import LocalStore
+from aiocircle.download.transfer import Transfer, in_thread
+from aiocircle.errors import (
+    AioCircleError,
+    AuthenticationError,
+    DownloadError,
+    StoreError,
+    TransportError,
+    UnsafeAddressError,
+    WaitTooLongError,
+)
+from aiocircle.events import ItemPlanned, ListingEnded, TransferEnded
+from aiocircle.session import Session
+
+BATCH = 1024 * 1024
+SMALLEST_BATCH = 64 * 1024
+THREADS = 4  # writers; more than the cores of a usual machine gain nothing
+BROKEN_IN_A_ROW = 50  # items, each after all its tries, before the network counts as gone
+SPARE_DESCRIPTORS = 32  # for the interpreter, the ledger, the API's connections, handles of directories
+
+
+@frozen(kw_only=True)
+class DownloadOptions:
+    """How to download.
+
+    Attributes:
+        concurrency: Files in flight.
+        buffer: Bytes of file content in memory at most, over all files.
+        include: Globs over the artifact's path; empty for everything.
+        exclude: Globs over the artifact's path, which win.
+        layout: A template, or ``None`` for the default one.
+        sync: Flush each file to the disk before it gets its name.
+        dry_run: Decide on names, fetch nothing.
+    """
+
+    concurrency: int = field(default=64, validator=validators.ge(1))
+    buffer: int = field(default=64 * 1024 * 1024, validator=validators.ge(SMALLEST_BATCH))
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    layout: str | None = None
+    sync: bool = False
+    dry_run: bool = False
+
+
+@frozen
+class _Item:
+    outcome: ItemOutcome
+    placed: PlacedPath
+    url: str
+    artifact: str
+
+
+class Download:
+    """One run over one selection. ``run`` it once; ``report`` may be asked for at any time.
+
+    Args:
+        session: Sends requests.
+        selection: What to fetch.
+        output: The directory to fetch it to.
+        options: How.
+        on_outcome: Called with the outcome of every item, in the order in which they end.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        selection: Selection,
+        output: Path,
+        options: DownloadOptions,
+        on_outcome: Callable[[ItemOutcome], None] | None = None,
+    ) -> None:
+        self._session = session
+        self._selection = selection
+        self._output = output
+        self._options = options
+        self._on_outcome = on_outcome
+        default = DEFAULT_LAYOUT_ONE_JOB if selection.job is not None else DEFAULT_LAYOUT_MANY_JOBS
+        self._layout = Layout(options.layout or default)
+        self._wanted = glob_matcher(options.include, options.exclude)
+        self._planner = Planner(session, self._layout.fields)
+        self._tally = Tally()
+        self._planned = 0
+        self._broken = 0
+        self._stopped_by: AioCircleError | None = None
+        self._began = session.clock.monotonic()
+        self._before = session.limiter.totals()
+        self._ended: float | None = None
+
+    def report(self) -> Report:
+        """Return what has been done so far."""
+        until = self._ended if self._ended is not None else self._session.clock.monotonic()
+        return self._tally.report(
+            output=str(self._output),
+            seconds=until - self._began,
+            before=self._before,
+            after=self._session.limiter.totals(),
+            stopped_by=self._stopped_by,
+        )
+
+    async def run(self) -> Report:
+        """Fetch everything selected and return the report; failures of single items are in it.
+
+        Raises:
+            AioCircleError: Nothing could be begun: the selection does not exist, the output cannot be written.
+        """
+        try:
+            if self._options.dry_run:
+                await self._rehearse()
+            else:
+                await self._fetch_all()
+        finally:
+            self._ended = self._session.clock.monotonic()
+        return self.report()
+
+    async def _rehearse(self) -> None:
+        async with aclosing(self._items(Claims())) as items:
+            async for item in items:
+                self._note(evolve(item.outcome, status="planned"))
+
+    async def _fetch_all(self) -> None:
+        concurrency = affordable(self._options.concurrency)
+        batch = max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * concurrency)))
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiocircle")
+        opened = ExitStack()
+        try:
+            store = await in_thread(threads, opened.enter_context, LocalStore(self._output, sync=self._options.sync))
+            ledger = await in_thread(threads, opened.enter_context, Ledger(store.own_directory))
+            claims = Claims(fold=not await in_thread(threads, store.holds_case))
+            await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_thread(threads, opened.close)
+            threads.shutdown(wait=False)
+        if self._stopped_by is not None and not self._tally.counts:
+            raise self._stopped_by
+
+    async def _work(self, transfer: Transfer, claims: Claims, concurrency: int) -> None:
+        send, receive = anyio.create_memory_object_stream[_Item](concurrency)
+        async with anyio.create_task_group() as group, receive:
+            for _ in range(concurrency):
+                group.start_soon(self._worker, receive.clone(), transfer, group.cancel_scope)
+            async with send, aclosing(self._items(claims)) as items:
+                try:
+                    async for item in items:
+                        await send.send(item)
+                except AioCircleError as error:
+                    self._stopped_by = error
+                    if _ends_the_run(error):
+                        group.cancel_scope.cancel()
+
+    async def _worker(
+        self, items: MemoryObjectReceiveStream[_Item], transfer: Transfer, scope: anyio.CancelScope
+    ) -> None:
+        async with items:
+            async for item in items:
+                try:
+                    self._note(await self._fetch(item, transfer))
+                except AioCircleError as error:
+                    self._note(_failed(item.outcome, error))
+                    self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
+                    if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
+                        self._stopped_by = self._stopped_by or error
+                        scope.cancel()
+                else:
+                    self._broken = 0
+
+    async def _fetch(self, item: _Item, transfer: Transfer) -> ItemOutcome:
+        target = item.placed.path
+        size = await transfer.present(target, item.artifact)
+        if size is not None:
+            return evolve(item.outcome, status="present", size=size)
+        return evolve(item.outcome, status="stored", size=await transfer.run(item.url, target, item.artifact))
+
+    async def _items(self, claims: Claims) -> AsyncGenerator[_Item, None]:
+        """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
+        async with aclosing(self._planner.steps(self._selection)) as steps:
+            async for step in steps:
+                match step:
+                    case Listed(job=job, artifact=artifact):
+                        if (item := self._place(job, artifact, claims)) is not None:
+                            self._planned += 1
+                            self._session.emit(ItemPlanned(target=str(item.placed.path), total=self._planned))
+                            yield item
+                    case JobListed():
+                        self._tally.jobs += 1
+                    case Skipped():
+                        self._tally.skipped_jobs += 1
+                    case ListingFailed(what=what, job_number=number, error=error):
+                        self._note(_failed(ItemOutcome(target="", status="failed", job_number=number, path=what), error))
+        self._session.emit(ListingEnded(total=self._planned))
+
+    def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> _Item | None:
+        """Give an artifact its name; one that can have none, or is not wanted, is noted and dropped."""
+        path = artifact.path or ""
+        if not self._wanted(path):
+            return None
+        outcome = ItemOutcome(
+            target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
+        )
+        identity = f"{job.slug}#{job.job_number}/{artifact.node_index}/{path}"
+        try:
+            if not artifact.url:
+                raise UnsafeAddressError("the listing gives no address for it")
+            placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{identity} {artifact.url}")
+        except DuplicateClaim as claim:
+            self._note(evolve(outcome, target=str(claim.path), status="duplicate"))
+            return None
+        except DownloadError as error:
+            self._note(_failed(outcome, error))
+            return None
+        return _Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, identity)
+
+    def _note(self, outcome: ItemOutcome) -> None:
+        self._tally.add(outcome)
+        self._session.emit(
+            TransferEnded(target=outcome.target, status=outcome.status, size=outcome.size, reason=outcome.reason)
+        )
+        if self._on_outcome:
+            self._on_outcome(outcome)
+
+
+def affordable(concurrency: int) -> int:
+    """Return how many files may be in flight with the descriptors this process may open: two for each, connection and file."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return concurrency
+    return max(1, min(concurrency, (soft - SPARE_DESCRIPTORS) // 2))
+
+
+def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:
+    assert job.job_number is not None
+    return ArtifactPlace(
+        project=str(job.slug),
+        pipeline_number=job.pipeline_number,
+        workflow_id=None if job.workflow_id is None else str(job.workflow_id),
+        workflow_name=job.workflow_name,
+        job_number=job.job_number,
+        job_name=job.job_name,
+        branch=job.branch,
+        node_index=artifact.node_index,
+        path=artifact.path or "",
+    )
+
+
+def _failed(outcome: ItemOutcome, error: AioCircleError) -> ItemOutcome:
+    return evolve(outcome, status="failed", reason=str(error), code=error.code)
+
+
+def _ends_the_run(error: AioCircleError) -> bool:
+    """Tell whether every other item would fail in the same way."""
+    if isinstance(error, AuthenticationError):
+        return not error.redirected
+    return isinstance(error, WaitTooLongError) or (isinstance(error, StoreError) and error.fatal)

@@ -1,0 +1,90 @@
+"""The durable record of what lies complete in an output, so that the same command again fetches only the rest.
+
+One SQLite file, ``.aiocircle/ledger.sqlite``; a row per final name: whose bytes these are, and how many. A file
+counts as complete when its row names the same artifact and its size on disk is the one recorded. Rows are written in
+batches behind the renames, so a kill may lose the last of them: those files are fetched again, which is safe.
+No address, token or signature is recorded.
+"""
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Self
+
+from aiocircle.download.paths import SafePath
+from aiocircle.errors import StoreError
+
+VERSION = 1
+BATCH = 200
+
+
+class Ledger:
+    """The record of one output directory. All methods block; several threads may call them at once.
+
+    Raises:
+        StoreError: The file is not a ledger, or cannot be written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "ledger.sqlite"
+        self._pending: list[tuple[str, str, int]] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        try:
+            self._rows = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            try:
+                self._rows.executescript(
+                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+                    "CREATE TABLE IF NOT EXISTS files (target TEXT PRIMARY KEY, artifact TEXT NOT NULL, size INTEGER NOT NULL)"
+                    " WITHOUT ROWID;"
+                )
+                (version,) = self._rows.execute("PRAGMA user_version").fetchone()
+                if version not in {0, VERSION}:
+                    raise StoreError(f"{self._path} is of a newer version of aiocircle", fatal=True)
+                self._rows.execute(f"PRAGMA user_version={VERSION}")
+                self._empty = self._rows.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
+            except BaseException:
+                self._rows.close()
+                raise
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self._path}: {error}", fatal=True, hint="remove the file to begin anew, or choose another output (-o)"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.flush()
+        finally:
+            self._rows.close()
+
+    def size_of(self, target: SafePath, artifact: str) -> int | None:
+        """Return the bytes that an artifact has at a final name if it was completed there, else ``None``."""
+        if self._empty:
+            return None
+        query = "SELECT size FROM files WHERE target = ? AND artifact = ?"
+        with self._lock:
+            row = self._rows.execute(query, (str(target), artifact)).fetchone()
+        return None if row is None else int(row[0])
+
+    def add(self, target: SafePath, artifact: str, size: int) -> None:
+        """Record a file that now stands complete under its final name."""
+        with self._lock:
+            self._pending.append((str(target), artifact, size))
+            if len(self._pending) >= BATCH:
+                self._flush()
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._rows.execute("BEGIN")
+            self._rows.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", self._pending)
+            self._rows.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}", fatal=True) from None
+        self._pending.clear()

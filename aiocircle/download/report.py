@@ -1,0 +1,153 @@
+"""What became of a download."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from attrs import define, field, frozen
+
+from aiocircle.errors import AioCircleError, PartialDownloadError
+from aiocircle.ratelimit.limiter import LimiterTotals
+
+ItemStatus = Literal["stored", "present", "duplicate", "failed", "planned"]
+"""``stored`` now; ``present`` from an earlier run; ``duplicate`` of an item of this run; ``failed``; ``planned`` in a dry run."""
+
+KEPT_OUTCOMES = 10_000  # failures and notes kept in memory; beyond that they are only counted
+
+
+@frozen(kw_only=True)
+class ItemOutcome:
+    """What became of one artifact, or of one job's listing.
+
+    Attributes:
+        target: Its name below the output, ``/``-separated; empty where it got none.
+        status: One of ``ItemStatus``.
+        size: Bytes stored or present.
+        job_number: The job it belongs to.
+        node_index: The parallel node it comes from.
+        path: Its name as listed.
+        reason: Why it failed, in words.
+        code: The error's code.
+        note: Why its name differs from the one listed.
+    """
+
+    target: str
+    status: ItemStatus
+    size: int = 0
+    job_number: int | None = None
+    node_index: int | None = None
+    path: str | None = None
+    reason: str | None = None
+    code: str | None = None
+    note: str | None = None
+
+
+@frozen(kw_only=True)
+class Report:
+    """What a download did.
+
+    Attributes:
+        output: Where the files lie.
+        files: Files stored by this run.
+        size: Their bytes.
+        present: Files that were complete from an earlier run.
+        duplicates: Artifacts the host listed twice.
+        failed: Artifacts, and listings of jobs, that failed.
+        planned: Files a dry run would have fetched.
+        skipped_jobs: Jobs without artifacts by nature: approvals, and such as never ran.
+        jobs: Jobs whose artifacts were listed.
+        seconds: Duration of the run.
+        requests: HTTP requests sent.
+        refusals: Requests the host refused for lack of budget (429, 503).
+        waits: How often a budget was waited for.
+        waited: Seconds during which one was waited for.
+        failures: The failed ones, the first ten thousand of them.
+        altered: Those whose name was altered to be safe or unique, the first ten thousand of them.
+        stopped_by: The error that ended the run early: the token was refused, the disk is full.
+    """
+
+    output: str
+    files: int
+    size: int
+    present: int
+    duplicates: int
+    failed: int
+    planned: int
+    skipped_jobs: int
+    jobs: int
+    seconds: float
+    requests: int
+    refusals: int
+    waits: int
+    waited: float
+    failures: Sequence[ItemOutcome]
+    altered: Sequence[ItemOutcome]
+    stopped_by: AioCircleError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything selected lies complete in the output."""
+        return not self.failed and self.stopped_by is None
+
+    def raise_for_failures(self) -> None:
+        """Raise if not everything selected lies complete in the output.
+
+        Raises:
+            PartialDownloadError: Some items failed.
+            AioCircleError: What ended the run early.
+        """
+        if self.stopped_by is not None:
+            raise self.stopped_by
+        if self.failed:
+            raise PartialDownloadError(
+                f"{self.failed} of {self.failed + self.files + self.present} items failed, the first with: "
+                f"{self.failures[0].reason}",
+                report=self,
+                hint="run the same command again: what is complete is kept",
+            )
+
+
+@define(eq=False)
+class Tally:
+    """Counts outcomes while a run goes on."""
+
+    counts: dict[ItemStatus, int] = field(factory=dict)
+    size: int = 0
+    jobs: int = 0
+    skipped_jobs: int = 0
+    failures: list[ItemOutcome] = field(factory=list)
+    altered: list[ItemOutcome] = field(factory=list)
+
+    def add(self, outcome: ItemOutcome) -> None:
+        """Count an outcome."""
+        self.counts[outcome.status] = self.counts.get(outcome.status, 0) + 1
+        if outcome.status == "stored":
+            self.size += outcome.size
+        if outcome.status == "failed" and len(self.failures) < KEPT_OUTCOMES:
+            self.failures.append(outcome)
+        if outcome.note and len(self.altered) < KEPT_OUTCOMES:
+            self.altered.append(outcome)
+
+    def report(
+        self, *, output: str, seconds: float, before: LimiterTotals, after: LimiterTotals, stopped_by: AioCircleError | None
+    ) -> Report:
+        """Return the report of what has been counted."""
+        count = self.counts.get
+        return Report(
+            output=output,
+            files=count("stored", 0),
+            size=self.size,
+            present=count("present", 0),
+            duplicates=count("duplicate", 0),
+            failed=count("failed", 0),
+            planned=count("planned", 0),
+            skipped_jobs=self.skipped_jobs,
+            jobs=self.jobs,
+            seconds=seconds,
+            requests=after.requests - before.requests,
+            refusals=after.refusals - before.refusals,
+            waits=after.waits - before.waits,
+            waited=after.waited - before.waited,
+            failures=tuple(self.failures),
+            altered=tuple(self.altered),
+            stopped_by=stopped_by,
+        )

@@ -1,0 +1,250 @@
+"""Where bytes go. Nothing wrong, and nothing half, ever stands under a final name.
+
+A file is written as a *part* in ``.aiocircle/parts`` of the output, on the same file system, and renamed to its final name when it is complete and checked.
+Renaming replaces a file or a link of that name, never what a link points to.
+
+Final directories are opened component by component from the output's own handle, without following links, and the rename is relative to the
+handle so opened: a link planted anywhere below the output leads to an error, at whatever moment it was planted. The output
+directory itself may be a link; that is the user's word.
+
+A lock keeps two runs from one output. What a killed run left in ``parts`` is removed by the next one.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from attrs import define
+
+from aiocircle.download.paths import OWN_DIRECTORY, SafePath
+from aiocircle.errors import StoreError, UnsafePathError
+
+PARTS = "parts"
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+# Conditions that every other file would meet as well.
+FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+HINTS = {
+    errno.ENOSPC: "free some space and run the same command again: what is complete is kept",
+    errno.EDQUOT: "the quota is used up; free some space and run the same command again: what is complete is kept",
+    errno.EACCES: "may this user write there?",
+    errno.EROFS: "choose an output on a file system that can be written to",
+    errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
+    errno.ENAMETOOLONG: "this file system allows shorter names only; a flatter --layout may help",
+}
+
+
+@define(eq=False)
+class Part:
+    """A file being written: its name among the parts and its open descriptor."""
+
+    name: str
+    descriptor: int
+
+
+class LocalStore:
+    """A directory of the local disk. All methods block; several threads may call them at once.
+
+    Args:
+        root: The output directory, made if need be.
+        sync: Flush each file to the disk before it gets its name, against loss of power.
+    """
+
+    def __init__(self, root: Path, *, sync: bool = False) -> None:
+        self.root = root
+        self._sync = sync
+        self._root_handle = -1
+        self._parts_handle = -1
+        self._lock_handle = -1
+        self._open_parents = threading.local()
+        self._handles: list[int] = []
+
+    def __enter__(self) -> Self:
+        """Make the directory, take its lock, and remove what a killed run left.
+
+        Raises:
+            StoreError: It cannot be made or written to, or another run is using it.
+        """
+        with explained(str(self.root), fatal=True):
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._root_handle = os.open(self.root, DIRECTORY)
+        try:
+            with explained(str(self.root), fatal=True):
+                own = self._enter(self._root_handle, OWN_DIRECTORY)
+                self._handles.append(own)
+                self._take_lock(own)
+                self._parts_handle = self._enter(own, PARTS)
+                for name in os.listdir(self._parts_handle):
+                    os.unlink(name, dir_fd=self._parts_handle)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    @property
+    def own_directory(self) -> Path:
+        """Where the downloader keeps its records."""
+        return self.root / OWN_DIRECTORY
+
+    def size_of(self, target: SafePath) -> int | None:
+        """Return the size in bytes of the regular file at a final name, or ``None`` if there is none."""
+        try:
+            parent = self._parent(target, make=False)
+            found = os.stat(target.name, dir_fd=parent, follow_symlinks=False)
+        except (OSError, UnsafePathError):
+            return None
+        return found.st_size if _is_regular(found) else None
+
+    def holds_case(self) -> bool:
+        """Tell whether names that differ in letter case only are different files here."""
+        name = f"case-{secrets.token_hex(4)}"
+        with explained(str(self.root), fatal=True):
+            os.close(os.open(name, NEW_FILE, 0o666, dir_fd=self._parts_handle))
+            try:
+                os.stat(name.upper(), dir_fd=self._parts_handle)
+            except FileNotFoundError:
+                return True
+            finally:
+                os.unlink(name, dir_fd=self._parts_handle)
+            return False
+
+    def write(self, target: SafePath, chunks: Sequence[bytes]) -> None:
+        """Store a whole file at once.
+
+        Raises:
+            StoreError: The disk refused.
+            UnsafePathError: A link or a file stands where a directory of the path should be.
+        """
+        part = self.begin()
+        try:
+            with explained(str(target)):
+                for chunk in chunks:
+                    _write_all(part.descriptor, chunk)
+            self.commit(part, target, sum(map(len, chunks)))
+        except BaseException:
+            self.discard(part)
+            raise
+
+    def begin(self) -> Part:
+        """Open a new part; it must be committed or discarded."""
+        name = secrets.token_hex(8)
+        with explained(f"{self.root}/{OWN_DIRECTORY}"):
+            return Part(name, os.open(name, NEW_FILE, 0o666, dir_fd=self._parts_handle))
+
+    def commit(self, part: Part, target: SafePath, size: int) -> None:
+        """Close a complete part of so many bytes and give it its final name.
+
+        Raises:
+            StoreError: The disk refused, or holds another number of bytes than it was given.
+            UnsafePathError: A link or a file stands where a directory of the path should be.
+        """
+        with explained(str(target)):
+            if os.fstat(part.descriptor).st_size != size:
+                raise StoreError(f"{target}: the disk did not take all bytes", fatal=True)
+            if self._sync:
+                os.fsync(part.descriptor)
+            os.close(part.descriptor)
+            part.descriptor = -1
+            parent = self._parent(target, make=True)
+            os.rename(part.name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)
+            if self._sync:
+                os.fsync(parent)
+
+    def discard(self, part: Part) -> None:
+        """Remove a part; one that was committed is left alone."""
+        with suppress(OSError):
+            if part.descriptor >= 0:
+                os.close(part.descriptor)
+                part.descriptor = -1
+            os.unlink(part.name, dir_fd=self._parts_handle)
+
+    def _parent(self, target: SafePath, *, make: bool) -> int:
+        """Return an open handle of a target's directory; each thread keeps its last one, since neighbours come together."""
+        known: tuple[tuple[str, ...], int] | None = getattr(self._open_parents, "last", None)
+        if known and known[0] == target.parent:
+            return known[1]
+        handle = os.dup(self._root_handle)
+        try:
+            for component in target.parent:
+                below = self._enter(handle, component) if make else os.open(component, DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+                os.close(handle)
+                handle = below
+        except BaseException:
+            os.close(handle)
+            raise
+        self._handles.append(handle)
+        if known:
+            self._handles.remove(known[1])
+            os.close(known[1])
+        self._open_parents.last = (target.parent, handle)
+        return handle
+
+    def _enter(self, handle: int, component: str) -> int:
+        """Open a directory below an open one, making it if need be, and not through a link."""
+        for _ in range(2):
+            try:
+                return os.open(component, DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+            except FileNotFoundError:
+                with suppress(FileExistsError):
+                    os.mkdir(component, dir_fd=handle)
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+                    raise UnsafePathError(
+                        f"a link or a file stands where the directory {component!r} should be",
+                        hint="remove it, or choose another output",
+                    ) from None
+                raise
+        return os.open(component, DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+
+    def _take_lock(self, own: int) -> None:
+        self._lock_handle = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=own)
+        try:
+            fcntl.flock(self._lock_handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                f"another run is downloading to {self.root}",
+                fatal=True,
+                hint="wait for it to end, or choose another output (-o)",
+            ) from None
+
+    def _close(self) -> None:
+        for handle in (*self._handles, self._parts_handle, self._lock_handle, self._root_handle):
+            if handle >= 0:
+                os.close(handle)
+        self._handles.clear()
+        self._parts_handle = self._lock_handle = self._root_handle = -1
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _is_regular(found: os.stat_result) -> bool:
+    return found.st_mode & 0o170000 == 0o100000  # noqa: PLR2004 -- S_IFMT and S_IFREG
+
+
+@contextmanager
+def explained(what: str, *, fatal: bool = False) -> Iterator[None]:
+    """Turn what the system refuses into a ``StoreError`` in words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EISDIR:
+            raise UnsafePathError(f"{what}: a directory stands at this name") from None
+        raise StoreError(
+            f"{what}: {(error.strerror or type(error).__name__).lower()}",
+            fatal=fatal or error.errno in FATAL,
+            hint=HINTS.get(error.errno or 0),
+        ) from None

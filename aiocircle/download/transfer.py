@@ -1,0 +1,189 @@
+"""One artifact to one file.
+
+Bytes are kept as they arrive until a batch is full, and handed to a thread while the next ones arrive: one write under way for each file, so at most
+two batches of a file are in memory. A file that ends within its first batch is opened, written, checked off and named
+in one hop to a thread, since a hop costs as much as the write.
+
+A write in a thread cannot be stopped. Cancellation therefore waits for it before the part is removed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import aiofiles
+import anyio
+from aiofiles.threadpool.binary import AsyncBufferedIOBase
+from attrs import frozen
+
+from aiocircle.download.body import Body
+from aiocircle.download.ledger import Ledger
+from aiocircle.download.paths import SafePath
+from aiocircle.download.stores import LocalStore, Part, explained
+from aiocircle.errors import IntegrityError
+from aiocircle.events import EventHandler, TransferProgress, TransferStarted
+from aiocircle.session import Session
+from aiocircle.transport import Answer
+
+T = TypeVar("T")
+OK = 200
+
+
+@frozen
+class Transfer:
+    """Fetches artifacts into a store.
+
+    Args:
+        session: Sends the requests and repeats them.
+        store: Where the files go.
+        ledger: Where complete files are recorded.
+        threads: Where blocking calls run.
+        batch: Bytes gathered before they are written.
+    """
+
+    session: Session
+    store: LocalStore
+    ledger: Ledger
+    threads: ThreadPoolExecutor
+    batch: int
+
+    async def run(self, url: str, target: SafePath, artifact: str) -> int:
+        """Fetch one artifact and return its size in bytes.
+
+        Args:
+            url: Its address as listed.
+            target: Its final name.
+            artifact: What identifies it in the ledger.
+
+        Raises:
+            AioCircleError: It could not be had or stored. Nothing stands under its final name that did not before.
+        """
+
+        async def consume(answer: Answer) -> int:
+            return await _Arrival(self, answer, target, artifact).receive()
+
+        return await self.session.fetch(url, consume)
+
+    async def present(self, target: SafePath, artifact: str) -> int | None:
+        """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
+        return await self.hop(self._present, target, artifact)
+
+    async def hop(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a blocking function in one of the threads."""
+        return await in_thread(self.threads, function, *arguments)
+
+    def write(self, target: SafePath, chunks: list[bytes], artifact: str) -> int:
+        """Store a whole file and record it; blocks."""
+        size = sum(map(len, chunks))
+        self.store.write(target, chunks)
+        self.ledger.add(target, artifact, size)
+        return size
+
+    def commit(self, part: Part, target: SafePath, artifact: str, size: int) -> None:
+        """Give a complete part its name and record it; blocks."""
+        self.store.commit(part, target, size)
+        self.ledger.add(target, artifact, size)
+
+    def _present(self, target: SafePath, artifact: str) -> int | None:
+        recorded = self.ledger.size_of(target, artifact)
+        return recorded if recorded is not None and recorded == self.store.size_of(target) else None
+
+
+class _Arrival:
+    """One attempt: an answer on its way into a file."""
+
+    def __init__(self, transfer: Transfer, answer: Answer, target: SafePath, artifact: str) -> None:
+        self._transfer = transfer
+        self._answer = answer
+        self._target = target
+        self._artifact = artifact
+        self._emit: EventHandler = transfer.session.emit
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
+        self._handed_over = 0
+        self._part: Part | None = None
+        self._file: AsyncBufferedIOBase | None = None
+        self._write: asyncio.Task[None] | None = None
+
+    async def receive(self) -> int:
+        """Take in the whole body and return the file's size in bytes."""
+        answer = self._answer
+        if answer.status != OK:
+            raise IntegrityError(f"the host answered {answer.status} where a whole file was asked for")
+        body = Body(answer.headers, size=answer.size, name=self._target.name)
+        self._emit(TransferStarted(target=str(self._target), size=answer.size if body.is_plain else None))
+        try:
+            while chunk := await answer.chunk():
+                for piece in body.feed(chunk):
+                    await self._gather(piece)
+            body.end()
+            return await self._complete()
+        except BaseException:
+            await self._drop()
+            raise
+
+    async def _gather(self, piece: bytes) -> None:
+        self._gathered.append(piece)
+        self._gathered_size += len(piece)
+        if self._gathered_size >= self._transfer.batch:
+            await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Let a thread write what is gathered, once the batch before it is written."""
+        if self._part is None:
+            self._part = await self._transfer.hop(self._transfer.store.begin)
+            self._file = await aiofiles.open(
+                self._part.descriptor, "wb", closefd=False, executor=self._transfer.threads
+            )
+        assert self._file is not None
+        await self._written()
+        self._write = asyncio.ensure_future(self._file.writelines(self._gathered))
+        self._handed_over += self._gathered_size
+        self._emit(TransferProgress(target=str(self._target), received=self._gathered_size))
+        self._gathered, self._gathered_size = [], 0
+
+    async def _written(self) -> None:
+        if self._write is not None:
+            write, self._write = self._write, None
+            with explained(str(self._target)):
+                await finish(write)
+
+    async def _complete(self) -> int:
+        transfer = self._transfer
+        if self._part is None or self._file is None:
+            return await transfer.hop(transfer.write, self._target, self._gathered, self._artifact)
+        await self._hand_over()
+        await self._written()
+        with explained(str(self._target)):
+            await finish(self._file.close())
+        await transfer.hop(transfer.commit, self._part, self._target, self._artifact, self._handed_over)
+        return self._handed_over
+
+    async def _drop(self) -> None:
+        """Leave nothing behind, whatever ended the attempt; also under cancellation."""
+        with anyio.CancelScope(shield=True):
+            if self._write is not None:
+                await asyncio.wait([self._write])
+                self._write.exception()
+            if self._part is not None:
+                await self._transfer.hop(self._transfer.store.discard, self._part)
+        if self._handed_over:
+            self._emit(TransferProgress(target=str(self._target), received=-self._handed_over))
+
+
+async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:
+    """Call a blocking function in a thread, and wait for its end even when cancelled."""
+    return await finish(asyncio.get_running_loop().run_in_executor(threads, function, *arguments))
+
+
+async def finish(work: Awaitable[T]) -> T:
+    """Await work in a thread; when cancelled, wait for its end all the same, for it cannot be stopped."""
+    future = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([future])
+        future.exception()
+        raise

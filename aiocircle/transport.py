@@ -1,0 +1,216 @@
+"""The one place that touches aiohttp's client: send one request, get one answer, and name what went wrong.
+
+No redirect is followed here, nothing is repeated, nothing waits for a budget; that is the session's work. What leaves
+this module as an exception is ours: aiohttp's own carry the request's headers, the token among them, in ``repr`` and ``args``.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+import aiohttp
+from attrs import field, frozen, validators
+from yarl import URL
+
+from aiocircle.errors import (
+    AioCircleError,
+    ConnectError,
+    DeadlineError,
+    InterruptedBodyError,
+    TransportError,
+    UnsafeAddressError,
+)
+
+READ_BUFFER = 256 * 1024  # bytes a connection may receive ahead of its reader
+DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """Time limits in seconds.
+
+    Attributes:
+        connect: To have a connection: name, TCP and TLS together.
+        stall: Without a single byte arriving.
+        total: For an API request as a whole, waiting for the rate limit not counted. Bodies of artifacts have no such limit.
+    """
+
+    connect: float = field(default=10.0, validator=validators.gt(0))
+    stall: float = field(default=60.0, validator=validators.gt(0))
+    total: float = field(default=120.0, validator=validators.gt(0))
+
+
+class Answer:
+    """An HTTP answer whose head has arrived.
+
+    Attributes:
+        status: HTTP status.
+        headers: Header fields, looked up without regard to case.
+        size: ``Content-Length`` in bytes, or ``None`` when the host gave none.
+        redirected: It came from another address than the one first asked for.
+        retry_after: Seconds the host asked to wait, where it refused.
+    """
+
+    __slots__ = ("_host", "_response", "_timeouts", "headers", "redirected", "retry_after", "size", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, host: str, timeouts: Timeouts) -> None:
+        self._response = response
+        self._host = host
+        self._timeouts = timeouts
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.size = response.content_length
+        self.redirected = False
+        self.retry_after: float | None = None
+
+    def header_fields(self) -> Iterable[tuple[str, str]]:
+        """Return every header field, repeated ones repeatedly."""
+        return self._response.headers.items()
+
+    async def chunk(self) -> bytes:
+        """Return the body's next bytes as they arrived, in no particular size; empty at its end.
+
+        Raises:
+            InterruptedBodyError: It ended before its announced end.
+            DeadlineError: Nothing arrived for ``Timeouts.stall`` seconds.
+        """
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            failure = _translate(error, self._host, self._timeouts)
+        raise failure  # outside of the handler, so that no context keeps aiohttp's error, and its headers, alive
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body; one longer than ``limit`` bytes is cut somewhere behind that."""
+        parts: list[bytes] = []
+        size = 0
+        while size <= limit and (chunk := await self.chunk()):
+            parts.append(chunk)
+            size += len(chunk)
+        return b"".join(parts)
+
+    async def release(self) -> None:
+        """Let go of the connection: to the pool if the body is, or nearly is, at its end; else closed."""
+        if not self._response.content.at_eof() and (self.size or 0) <= DRAIN_LIMIT and self.size is not None:
+            try:
+                await self.read(DRAIN_LIMIT)
+            except TransportError:
+                self._response.close()
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+class Transport:
+    """An aiohttp session, ours or the caller's.
+
+    Args:
+        session: The caller's, which is used as it is and never closed; ``None`` for one of our own.
+        trust_env: Use the proxies (and netrc) of the environment; a plain-http proxy sees the token by design.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession | None, *, trust_env: bool) -> None:
+        self._owned = session is None
+        self._session = session or aiohttp.ClientSession(
+            # How many connections there are is decided by those who ask for them, not by the pool.
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=READ_BUFFER,
+            trust_env=trust_env,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._owned:
+            await self._session.close()
+
+    async def open(
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeouts: Timeouts,
+        bulk: bool,
+    ) -> Answer:
+        """Send a request and return its answer's head; the caller must ``release`` the answer.
+
+        Args:
+            method: HTTP method.
+            url: Sent byte for byte.
+            headers: All of them, credentials included.
+            body: Bytes to send, if any.
+            timeouts: ``total`` holds unless ``bulk``.
+            bulk: The answer is a file: no total time limit, and bytes as they are on the wire.
+
+        Raises:
+            TransportError: No answer came.
+            UnsafeAddressError: aiohttp cannot send to this address.
+        """
+        limits = aiohttp.ClientTimeout(
+            total=None if bulk else timeouts.total, connect=timeouts.connect, sock_read=timeouts.stall
+        )
+        try:
+            response = await self._session.request(
+                method,
+                url,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                timeout=limits,
+                auto_decompress=not bulk,
+            )
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+            failure = _translate(error, url.host or "", timeouts)
+        else:
+            return Answer(response, url.host or "", timeouts)
+        raise failure
+
+
+def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:
+    """Name a failure of aiohttp in our words. The order is from the special to the general."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return DeadlineError(f"no connection to {host} within {timeouts.connect:g} s")
+        case aiohttp.SocketTimeoutError():
+            return DeadlineError(f"{host} sent nothing for {timeouts.stall:g} s")
+        case TimeoutError():
+            return DeadlineError(f"{host} did not answer completely within {timeouts.total:g} s")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return ConnectError(f"no secure connection to {host}: {_ssl_words(error)}", permanent=_is_verification(error))
+        case aiohttp.ClientConnectorError():
+            return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}")
+        case aiohttp.ClientPayloadError():
+            return InterruptedBodyError(f"the body from {host} ended before its announced end")
+        case aiohttp.ServerDisconnectedError():
+            return TransportError(f"{host} closed the connection without an answer")
+        case aiohttp.InvalidURL() | ValueError():
+            return UnsafeAddressError("the address is not one that can be asked for")
+        case aiohttp.ClientResponseError():
+            return TransportError(f"{host} answered something that is not HTTP")
+        case OSError():
+            return InterruptedBodyError(f"the connection to {host} broke: {_os_words(error)}")
+        case _:
+            return TransportError(f"the exchange with {host} failed ({type(error).__name__})")
+
+
+def _os_words(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the name does not resolve"
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _ssl_words(error: Exception) -> str:
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    return getattr(inner, "verify_message", None) or getattr(inner, "reason", None) or type(inner).__name__
+
+
+def _is_verification(error: Exception) -> bool:
+    inner = getattr(error, "certificate_error", None)
+    return isinstance(inner, ssl.SSLCertVerificationError)
