@@ -9,7 +9,7 @@ import base64
 import enum
 import hmac
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Never
@@ -298,6 +298,14 @@ def _parse_api_origin(text: str) -> str:
     return parse_host(text, allow_http=True)
 
 
+def _as_tuple(hosts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(hosts)
+
+
+def _parse_artifact_hosts(scope: "TokenScope") -> tuple[_ArtifactHost, ...]:
+    return tuple(map(_ArtifactHost.parse, scope.artifact_hosts))
+
+
 @attrs.frozen
 class TokenScope:
     """Which origins may see the token.
@@ -314,12 +322,15 @@ class TokenScope:
     """
 
     api_origin: str = attrs.field(default=DEFAULT_HOST, converter=_parse_api_origin)
-    artifact_hosts: tuple[str, ...] = attrs.field(default=ARTIFACT_HOSTS, converter=tuple)
-    _artifacts: tuple[_ArtifactHost, ...] = attrs.field(init=False, repr=False, eq=False)
+    artifact_hosts: tuple[str, ...] = attrs.field(default=ARTIFACT_HOSTS, converter=_as_tuple)
+    _artifacts: tuple[_ArtifactHost, ...] = attrs.field(
+        default=attrs.Factory(_parse_artifact_hosts, takes_self=True), init=False, repr=False, eq=False
+    )
 
-    @_artifacts.default
-    def _parse_artifact_hosts(self) -> tuple[_ArtifactHost, ...]:
-        return tuple(map(_ArtifactHost.parse, self.artifact_hosts))
+    @classmethod
+    def of(cls, api_origin: str, more_artifact_hosts: Iterable[str] = ()) -> "TokenScope":
+        """Return the scope of an API with CircleCI's artifact hosts and these."""
+        return cls(api_origin, (*ARTIFACT_HOSTS, *more_artifact_hosts))
 
     def allows(self, url_scheme: str, url_host: str, url_port: int | None) -> bool:
         """Return whether a request to this origin may carry the token.
@@ -364,7 +375,7 @@ _SECRETS = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_AUTHORITY = re.compile(r"(?:[^@/]*@)?(?P<host>[-.\w]+(?::[0-9]*)?|\[[0-9a-f:.]+\](?::[0-9]*)?)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?:[^/]*@)?(?P<host>[-.\w]+(?::[0-9]*)?|\[[0-9a-f:.]+\](?::[0-9]*)?)", re.IGNORECASE)
 
 
 def redact(text: str, *tokens: Token | str) -> str:

@@ -9,7 +9,6 @@
 import os
 import random
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -81,7 +80,7 @@ class Client:
         found = find_token(explicit=token, token_file=None, environ=os.environ, home=Path.home(), host=self.host)
         self._token = found.token if found else None
         self._scheme = AuthScheme(auth)
-        self._scope = TokenScope.of(self.host, artifact_hosts)
+        self._scope = TokenScope(self.host, ("circle-artifacts.com", *artifact_hosts))
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
         self._max_wait = max_wait
@@ -123,37 +122,37 @@ class Client:
         """The rate limiter; its ``snapshot()`` says what is being waited for."""
         return self._opened.limiter
 
-    @cached_property
+    @property
     def users(self) -> Users:
         """Who the token belongs to."""
         return Users(self._opened)
 
-    @cached_property
+    @property
     def projects(self) -> Projects:
         """Projects by slug."""
         return Projects(self._opened)
 
-    @cached_property
+    @property
     def pipelines(self) -> Pipelines:
         """Pipelines of a project."""
         return Pipelines(self._opened)
 
-    @cached_property
+    @property
     def workflows(self) -> Workflows:
         """Workflows of a pipeline."""
         return Workflows(self._opened)
 
-    @cached_property
+    @property
     def jobs(self) -> Jobs:
         """Jobs of a workflow, and a job by number."""
         return Jobs(self._opened)
 
-    @cached_property
+    @property
     def artifacts(self) -> Artifacts:
         """Files that jobs stored."""
         return Artifacts(self._opened)
 
-    @cached_property
+    @property
     def tests(self) -> Tests:
         """Test results that jobs stored."""
         return Tests(self._opened)

@@ -137,6 +137,7 @@ class Session:
         self.clock = clock
         self.emit = on_event
         self._noticed: set[str] = set()
+        self._credentials_of: dict[URL, dict[str, str]] = {}
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -274,9 +275,11 @@ class Session:
         return answer
 
     def _credentials(self, url: URL) -> dict[str, str]:
-        if self._token is None or not self._scope.allows(url.scheme, url.host or "", url.port or 0):
-            return {}
-        return self._scheme.headers(self._token)
+        origin = url.origin()
+        if origin not in self._credentials_of:
+            allowed = self._scope.allows(url.scheme, url.host or "", url.port)
+            self._credentials_of[origin] = self._scheme.headers(self._token) if allowed else {}
+        return self._credentials_of[origin]
 
     def _next_delay(self, request: Request, failure: Failure, tries: _Tries) -> float | None:
         if is_refusal(failure):
@@ -298,16 +301,15 @@ class Session:
             text = (await answer.read(MAX_ERROR_BODY))[:MAX_ERROR_BODY].decode("utf-8", "replace")
         except TransportError:
             text = ""
-        body, message = _words_of(text)
+        body, message = _words_of(redact(text, *(() if self._token is None else (self._token,))))
         if answer.status in REDIRECTS:
             message = "the host redirects this, and it was not followed"
-        tokens = (self._token.reveal(),) if self._token else ()
         return api_error_class(answer.status)(
             answer.status,
             request.operation,
-            redact(message, *tokens) or "(the host gave no reason)",
+            message or "(the host gave no reason)",
             request_id=answer.headers.get("X-Request-Id"),
-            body=body if not tokens or tokens[0] not in text else redact(text, *tokens),
+            body=body,
             retry_after=answer.retry_after,
             redirected=answer.redirected,
             hint=HINTS.get(answer.status),
@@ -335,20 +337,24 @@ def parse_address(text: str, *, base: URL | None = None) -> URL:
     """
     if not text or any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):  # noqa: PLR2004 -- control characters
         raise UnsafeAddressError("the address is empty or has control characters in it")
-    try:
-        url = URL(quote(text, safe=PRINTABLE), encoded=True)
-        if base is not None and not url.absolute:
-            url = base.join(url)
-        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
-    except (ValueError, UnicodeError):
-        usable = False
-    if not usable:
+    url = _url_of(text, base)
+    if url is None:
         raise UnsafeAddressError(f"{safe_url(text)} is not a complete http or https address")
     if url.user is not None or url.password is not None:
         raise UnsafeAddressError(f"{safe_url(text)} carries credentials in the address")
     if base is not None and base.scheme == "https" and url.scheme == "http":
         raise UnsafeAddressError(f"{safe_url(str(base))} redirects from https to http")
     return url
+
+
+def _url_of(text: str, base: URL | None) -> URL | None:
+    try:
+        url = URL(quote(text, safe=PRINTABLE), encoded=True)
+        if base is not None and not url.absolute:
+            url = base.join(url)
+        return url if url.scheme in {"http", "https"} and url.host and url.port is not None else None
+    except (ValueError, UnicodeError):
+        return None
 
 
 def _failure_of(error: APIError | TransportError, request: Request) -> Failure:

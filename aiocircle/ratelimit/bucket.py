@@ -13,8 +13,8 @@ that were under way at that moment may or may not have been counted in it.
   (without the +1 when it was refused, for then it was not counted). The greatest such value is the quota's ceiling, and
   ``ceiling - S`` is its credit. Requests under way are thereby reserved, and an answer that arrives late has an
   old C and cannot raise anything: order does not matter.
-* Lowering: a ceiling above ``r + S`` at receipt means that somebody else spends from the same quota, or that the limit
-  shrank. The ceiling comes down to that, and only requests sent afterwards may raise it.
+* The cap: within one window, no more than ``r + S`` at receipt can ever be right, whatever other answers proved. A
+  ceiling above it means that somebody else spends from the same quota, or that the limit shrank.
 * Refill: an accepted answer that shows no less than the lowest figure known when its request left cannot be
   of the same window, since it has itself cost one. A new window began in between, and its end is dated by this answer.
 * Credit zero: nothing is sent before the window surely ended (receipt + reset of an answer of this very window; the
@@ -72,10 +72,10 @@ class _Quota:
     limit: int | None
     window: float | None
     ceiling: int
+    cap: int
     floor: int
     ends_at: float
     began_after: float
-    lowered_at: float = 0.0
     shared_until: float = 0.0
     unseen: int = 0
 
@@ -236,25 +236,22 @@ class Bucket:
         ceiling = room + ticket.answered_at_send + (0 if refused else 1)
         ends_at = now + _reset_of(fact)
         quota = self.quotas.get(key)
+        cap = room + self.sent
         if quota is None:
-            ceiling = min(ceiling, room + self.sent)
-            self.quotas[key] = _Quota(fact.limit, fact.window, ceiling, room, ends_at, began_after=ticket.sent_at)
+            self.quotas[key] = _Quota(fact.limit, fact.window, min(ceiling, cap), cap, room, ends_at, ticket.sent_at)
             return
         quota.limit, quota.unseen = fact.limit, 0
         floor = ticket.floors.get(key)
         if not refused and ((floor is not None and room >= floor) or ticket.sent_at > quota.ends_at):
-            quota.began_after, quota.floor, quota.ends_at = now, room, ends_at
-        else:
-            quota.floor = min(quota.floor, room)
-            if ticket.sent_at >= quota.began_after:
-                quota.ends_at = min(quota.ends_at, ends_at) if quota.ends_at > now else ends_at
-            if refused and not room:
-                quota.ends_at = ends_at
-        if ticket.sent_at >= quota.lowered_at:
-            quota.ceiling = max(quota.ceiling, ceiling)
-        if quota.ceiling > room + self.sent and ticket.sent_at >= quota.began_after:
-            quota.ceiling, quota.lowered_at = room + self.sent, now
+            quota.began_after, quota.floor, quota.cap, quota.ends_at = now, room, cap, ends_at
+        elif ticket.sent_at >= quota.began_after:
+            quota.floor, quota.cap = min(quota.floor, room), min(quota.cap, cap)
+            quota.ends_at = min(quota.ends_at, ends_at) if quota.ends_at > now else ends_at
+        if refused and not room:
+            quota.ends_at = ends_at
+        if quota.ceiling > quota.cap:
             quota.shared_until = now + SHARED_WINDOWS * (fact.window or DEFAULT_WINDOW)
+        quota.ceiling = min(max(quota.ceiling, ceiling), quota.cap)
 
     def _forget_unseen(self, facts: RateFacts) -> None:
         if not facts.quotas:
@@ -268,7 +265,7 @@ class Bucket:
     def _accept(self, ticket: Ticket, facts: RateFacts, now: float) -> None:
         second, count, before = self._meter
         self._meter = (second, count + 1, before) if second == int(now) else (int(now), 1, count)
-        if ticket.sent_at < self._paused_at:
+        if ticket.sent_at <= self._paused_at:
             return
         self._failures = 0
         self._probation = False
@@ -287,7 +284,7 @@ class Bucket:
 
     def _refuse(self, ticket: Ticket, facts: RateFacts, now: float, jitter: float) -> None:
         self.refused += 1
-        current = ticket.sent_at >= self._paused_at
+        current = ticket.sent_at > self._paused_at
         pause = facts.pause or 0.0
         if facts.backoff:
             backoff = min(BACKOFF_CAP, BACKOFF_FIRST * 2**self._failures)

@@ -1,0 +1,31 @@
+"""What all tests share: one event loop implementation, the simulator's fixture, and a watch on blocking calls."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
+
+settings.register_profile("ci", deadline=None, print_blob=True)
+settings.load_profile("ci")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> Iterator[BlockBuster]:
+    """A blocking call inside an event loop of our package's code fails the test."""
+    with blockbuster_ctx("aiocircle", excluded_modules=["aiocircle.testing"]) as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token or setting of the person who runs the tests may reach them."""
+    for name in list(os.environ):
+        if name.startswith(("CIRCLE", "AIOCIRCLE_")):
+            monkeypatch.delenv(name)

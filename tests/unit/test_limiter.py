@@ -1,0 +1,347 @@
+"""The limiter against servers whose policy is known, in virtual time: no refusals, and how close to the possible it comes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+
+import pytest
+from attrs import define, field
+from fake_clock import FakeClock, settle
+
+from aiocircle.errors import WaitTooLongError
+from aiocircle.events import Event, LimitWaited, LimitWaiting
+from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
+from aiocircle.testing.kong import KongLimits
+
+pytestmark = pytest.mark.anyio
+
+API = Route("http://host:1", "/project/{slug}/pipeline")
+ARTIFACTS = Route("http://host:1", metered=False)
+
+Answer = tuple[int, Iterable[tuple[str, str]]]
+
+
+@define
+class World:
+    """A limiter, its clock, and what it told."""
+
+    clock: FakeClock = field(factory=FakeClock)
+    events: list[Event] = field(factory=list)
+    limiter: RateLimiter = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.limiter = RateLimiter(clock=self.clock, random=lambda: 0.5, on_event=self.events.append)
+
+    def kong(self, limits: dict[str, int], **options: object) -> KongLimits:
+        return KongLimits(limits, clock=self.clock.wall, **options)  # type: ignore[arg-type]
+
+    async def run(
+        self,
+        server: Callable[[int], Answer],
+        *,
+        requests: int,
+        workers: int,
+        rtt: float,
+        route: Route = API,
+        patience: float = 100_000,
+    ) -> tuple[Counter[int], float]:
+        """Send so many requests, repeating refused ones; return statuses seen and seconds taken."""
+        left = iter(range(requests))
+        seen: Counter[int] = Counter()
+
+        async def work() -> None:
+            for number in left:
+                status = 0
+                while status != 200:
+                    permit = await self.limiter.acquire(route, max_wait=patience)
+                    await self.clock.sleep(rtt / 2)
+                    status, headers = server(number)
+                    await self.clock.sleep(rtt / 2)
+                    self.limiter.answered(permit, status, headers)
+                    seen[status] += 1
+
+        began = self.clock.now
+        ended = began
+        tasks = [asyncio.ensure_future(work()) for _ in range(workers)]
+        while not all(task.done() for task in tasks):
+            assert self.clock.now < began + patience, "it hangs"
+            await self.clock.step()
+            ended = self.clock.now
+        await asyncio.gather(*tasks)
+        return seen, ended - began
+
+
+def served_by(kong: KongLimits) -> Callable[[int], Answer]:
+    def serve(_number: int) -> Answer:
+        verdict = kong.charge("token")
+        return (200 if verdict.admitted else 429), list(verdict.headers.items())
+
+    return serve
+
+
+@pytest.mark.parametrize("dialect", ["kong", "only_std", "draft6", "draft8", "epoch"])
+@pytest.mark.parametrize(
+    "limits",
+    [{"second": 20}, {"minute": 50}, {"second": 10, "minute": 120}, {"second": 30, "minute": 100, "hour": 5000}],
+    ids=str,
+)
+@pytest.mark.parametrize("rtt", [0.02, 0.15])
+async def test_no_request_is_refused_where_headers_tell(dialect: str, limits: dict[str, int], rtt: float) -> None:
+    world = World()
+    kong = world.kong(limits, headers=dialect)
+    seen, _ = await world.run(served_by(kong), requests=200, workers=16, rtt=rtt)
+    assert seen == {200: 200}
+
+
+async def test_a_window_is_used_nearly_to_its_end() -> None:
+    """600 requests at 20 a second need 29 window changes; each may cost a probe's round trip, not a second."""
+    world = World()
+    seen, seconds = await world.run(served_by(world.kong({"second": 20})), requests=600, workers=32, rtt=0.02)
+    assert seen == {200: 600}
+    assert seconds < 33
+
+
+async def test_before_the_first_answer_at_most_two_are_under_way() -> None:
+    world = World()
+    waiting = [asyncio.ensure_future(world.limiter.acquire(API, max_wait=60)) for _ in range(50)]
+    await world.clock.advance(30)
+    assert sum(task.done() for task in waiting) == 2
+    for task in waiting:
+        task.cancel()
+
+
+async def test_credit_counts_requests_under_way() -> None:
+    """An answer that shows 5 left while 1 other is under way grants 4, not 5."""
+    world = World()
+    first, second = [await world.limiter.acquire(API, max_wait=60) for _ in range(2)]
+    world.limiter.answered(first, 200, remaining(5))
+    await world.clock.advance(0.5)
+    more = [asyncio.ensure_future(world.limiter.acquire(API, max_wait=60)) for _ in range(20)]
+    await world.clock.advance(0.4)
+    assert sum(task.done() for task in more) == 4
+    world.limiter.lost(second)
+    for task in more:
+        task.cancel()
+
+
+async def test_a_late_answer_grants_nothing_that_was_spent_meanwhile() -> None:
+    world = World()
+    late, early = [await world.limiter.acquire(API, max_wait=60) for _ in range(2)]
+    world.limiter.answered(early, 200, remaining(3))
+    spent = [await world.limiter.acquire(API, max_wait=60) for _ in range(2)]
+    for permit, left in zip(spent, (2, 1), strict=True):
+        world.limiter.answered(permit, 200, remaining(left))
+    world.limiter.answered(late, 200, remaining(18))  # it was counted first and arrives last
+    more = [asyncio.ensure_future(world.limiter.acquire(API, max_wait=60)) for _ in range(10)]
+    await world.clock.advance(0.05)
+    assert sum(task.done() for task in more) <= 1
+    for task in more:
+        task.cancel()
+
+
+def remaining(left: int, limit: int = 20) -> list[tuple[str, str]]:
+    return [("X-RateLimit-Limit-Second", str(limit)), ("X-RateLimit-Remaining-Second", str(left))]
+
+
+async def test_turns_are_given_in_the_order_of_asking() -> None:
+    world = World()
+    order: list[int] = []
+    permits = [await world.limiter.acquire(API, max_wait=60) for _ in range(2)]
+
+    async def ask(number: int) -> None:
+        permit = await world.limiter.acquire(API, max_wait=60)
+        order.append(number)
+        world.limiter.answered(permit, 200, remaining(10))
+
+    tasks = [asyncio.ensure_future(ask(number)) for number in range(20)]
+    await settle()
+    for permit in permits:
+        world.limiter.answered(permit, 200, remaining(10))
+    await world.clock.advance(20)
+    await asyncio.gather(*tasks)
+    assert order == list(range(20))
+
+
+async def test_a_refusal_stops_the_whole_bucket_and_one_probe_opens_it() -> None:
+    world = World()
+    one, two = [await world.limiter.acquire(API, max_wait=60) for _ in range(2)]
+    world.limiter.answered(one, 200, [])
+    world.limiter.answered(two, 429, [("Retry-After", "7")])
+    waiting = [asyncio.ensure_future(world.limiter.acquire(API, max_wait=60)) for _ in range(10)]
+    await world.clock.advance(6.9)
+    assert not any(task.done() for task in waiting)
+    await world.clock.advance(0.2)
+    assert sum(task.done() for task in waiting) == 1
+    world.limiter.answered(waiting[0].result(), 200, [])
+    await world.clock.advance(2)
+    assert sum(task.done() for task in waiting) > 1
+    for task in waiting:
+        task.cancel()
+
+
+async def test_refusals_of_what_was_already_under_way_do_not_lengthen_the_backoff() -> None:
+    world = World()
+    permits: list[Permit] = []
+    for _ in range(3):  # let the width grow
+        permit = await world.limiter.acquire(ARTIFACTS, max_wait=60)
+        world.limiter.answered(permit, 200, [])
+    permits = [await world.limiter.acquire(ARTIFACTS, max_wait=60) for _ in range(30)]
+    for permit in permits:
+        world.limiter.answered(permit, 429, [])
+    probe = asyncio.ensure_future(world.limiter.acquire(ARTIFACTS, max_wait=60))
+    await world.clock.advance(0.7)  # 0.5 s +-20 %, not 0.5 * 2**30
+    assert probe.done()
+
+
+async def test_retry_after_on_an_accepted_answer_pauses_nothing() -> None:
+    world = World()
+    permit = await world.limiter.acquire(API, max_wait=60)
+    world.limiter.answered(permit, 200, [*remaining(10), ("Retry-After", "50")])
+    assert await asyncio.wait_for(world.limiter.acquire(API, max_wait=60), 1)
+
+
+async def test_a_longer_standstill_than_allowed_is_an_error_at_once_that_says_until_when() -> None:
+    world = World()
+    permit = await world.limiter.acquire(API, max_wait=60)
+    world.limiter.answered(permit, 429, [("Retry-After", "3600")])
+    with pytest.raises(WaitTooLongError, match="3600 s") as caught:
+        await world.limiter.acquire(API, max_wait=60)
+    assert caught.value.wait == pytest.approx(3600)
+    assert caught.value.resets_at == pytest.approx(world.clock.wall() + 3600)
+    assert world.clock.timers == 0
+
+
+async def test_who_waits_longer_stays_when_who_waits_shorter_gives_up() -> None:
+    world = World()
+    permit = await world.limiter.acquire(API, max_wait=60)
+    world.limiter.answered(permit, 429, [("Retry-After", "30")])
+    short = asyncio.ensure_future(world.limiter.acquire(API, max_wait=5))
+    patient = asyncio.ensure_future(world.limiter.acquire(API, max_wait=60))
+    await settle()
+    assert isinstance(short.exception(), WaitTooLongError)
+    await world.clock.advance(31)
+    assert patient.done()
+
+
+@pytest.mark.parametrize("at", ["waiting", "granted"])
+async def test_cancellation_gives_the_place_back(at: str) -> None:
+    world = World()
+    permit = await world.limiter.acquire(API, max_wait=60)
+    other = await world.limiter.acquire(API, max_wait=60)
+    leaving = asyncio.ensure_future(world.limiter.acquire(API, max_wait=60))
+    staying = asyncio.ensure_future(world.limiter.acquire(API, max_wait=60))
+    await settle()
+    if at == "waiting":
+        leaving.cancel()
+        await settle()
+    world.limiter.answered(permit, 200, remaining(2))  # the other one may be the one it has not counted: one more may go
+    if at == "granted":
+        leaving.cancel()
+    await settle()
+    assert leaving.cancelled()
+    assert staying.done()
+    world.limiter.lost(other)
+
+
+async def test_nothing_is_left_behind_when_all_waiters_leave() -> None:
+    world = World()
+    permit = await world.limiter.acquire(API, max_wait=60)
+    world.limiter.answered(permit, 429, [("Retry-After", "30")])
+    waiting = [asyncio.ensure_future(world.limiter.acquire(API, max_wait=60)) for _ in range(5)]
+    await settle()
+    for task in waiting:
+        task.cancel()
+    await settle()
+    (bucket,) = world.limiter.snapshot()
+    assert (bucket.waiting, world.clock.timers) == (0, 0)
+
+
+async def test_hosts_of_artifacts_are_unlimited_until_an_answer_limits_them() -> None:
+    world = World()
+    permits = [await world.limiter.acquire(ARTIFACTS, max_wait=60) for _ in range(500)]
+    world.limiter.answered(permits[0], 503, [("Retry-After", "2")])
+    late = asyncio.ensure_future(world.limiter.acquire(ARTIFACTS, max_wait=60))
+    await settle()
+    assert not late.done()
+    assert await world.limiter.acquire(Route("http://other:1", metered=False), max_wait=60)
+    for permit in permits[1:]:
+        world.limiter.answered(permit, 200, [])
+    await world.clock.advance(2.1)
+    assert late.done()
+
+
+async def test_a_route_group_with_quotas_of_its_own_gets_its_own_bucket() -> None:
+    world = World()
+    insights = Route(API.origin, "/insights/{slug}/workflows")
+    permit = await world.limiter.acquire(API, max_wait=60)
+    world.limiter.answered(permit, 200, remaining(15))
+    permit = await world.limiter.acquire(insights, max_wait=60)
+    world.limiter.answered(permit, 200, [("X-RateLimit-Limit-Hour", "10"), ("X-RateLimit-Remaining-Hour", "0")])
+    blocked = asyncio.ensure_future(world.limiter.acquire(insights, max_wait=100_000))
+    free = asyncio.ensure_future(world.limiter.acquire(API, max_wait=60))
+    await settle()
+    assert free.done()
+    assert not blocked.done()
+    assert len(world.limiter.snapshot()) == 2
+    blocked.cancel()
+
+
+async def test_route_groups_behind_one_quota_share_one_bucket() -> None:
+    """Two groups, one budget of 20 a second: as if they were one, without a refusal."""
+    world = World()
+    serve = served_by(world.kong({"second": 20}))
+    other = Route(API.origin, "/workflow/{id}/job")
+    both: list[Awaitable[tuple[Counter[int], float]]] = [
+        world.run(serve, requests=60, workers=8, rtt=0.02, route=route) for route in (API, other)
+    ]
+    # one clock, two crowds: the first call drives the time for both
+    results = await asyncio.gather(*both)
+    assert [seen for seen, _ in results] == [{200: 60}, {200: 60}]
+    assert len(world.limiter.snapshot()) == 1
+
+
+async def test_waits_are_counted_and_told() -> None:
+    world = World()
+    await world.run(served_by(world.kong({"second": 10})), requests=35, workers=8, rtt=0.02)
+    totals = world.limiter.totals()
+    waiting = [event for event in world.events if isinstance(event, LimitWaiting)]
+    waited = [event for event in world.events if isinstance(event, LimitWaited)]
+    assert totals.requests == 35
+    assert totals.refusals == 0
+    assert 2 <= totals.waits == len(waiting) == len(waited)
+    assert totals.waited == pytest.approx(sum(event.seconds for event in waited))
+
+
+async def test_the_snapshot_says_what_is_waited_for() -> None:
+    world = World()
+    permit = await world.limiter.acquire(API, max_wait=60)
+    world.limiter.answered(permit, 200, [*remaining(0), ("RateLimit-Reset", "1")])
+    waiting = asyncio.ensure_future(world.limiter.acquire(API, max_wait=60))
+    await settle()
+    (bucket,) = world.limiter.snapshot()
+    assert (bucket.waiting, bucket.waits_for, bucket.in_flight) == (1, "budget", 0)
+    assert bucket.ready_in == pytest.approx(1.0)
+    assert bucket.quotas[0].limit == 20
+    waiting.cancel()
+
+
+async def test_without_any_headers_the_pace_grows_from_a_careful_start_and_stays_below_what_was_refused() -> None:
+    world = World()
+    kong = world.kong({"second": 40}, headers="hidden")
+    seen, _ = await world.run(served_by(kong), requests=600, workers=32, rtt=0.02)
+    assert seen[200] == 600
+    assert seen[429] <= 12
+
+
+async def test_a_lost_request_leaks_no_credit() -> None:
+    """Ten answers of a hundred never come; later windows are used as fully as the first."""
+    world = World()
+    kong = world.kong({"second": 10})
+    for _ in range(10):
+        permit = await world.limiter.acquire(API, max_wait=60)
+        kong.charge("token")
+        world.limiter.lost(permit)
+        await world.clock.advance(1.0)
+    seen, seconds = await world.run(served_by(kong), requests=100, workers=8, rtt=0.02)
+    assert seen == {200: 100}
+    assert seconds < 12
