@@ -45,12 +45,13 @@ class Client:
             line's files are asked; without any, requests are anonymous, which public projects allow.
         host: The API's origin; without it ``CIRCLE_HOST``, else Cloud.
         auth: How the token is shown: the ``Circle-Token`` header, ``Bearer`` or ``Basic``.
-        artifact_hosts: Further hosts (``name`` or ``name:port``) that may see the token because they serve artifacts; the
-            API's own origin and ``circle-artifacts.com`` may always.
+        artifact_hosts: Further hosts (``name`` or ``name:port``) that may see the token because they serve artifacts;
+            the API's own origin and ``circle-artifacts.com`` may always.
         timeouts: Time limits.
         retry: How often and how long a request is repeated.
         max_wait: Seconds: the longest standstill of the rate limit to sit out before ``WaitTooLongError``.
-        session: An aiohttp session to use as it is; it is never closed. Its default headers and cookies go wherever it sends them.
+        session: An aiohttp session to use as it is; it is never closed. Its default headers and cookies go wherever it
+            sends them.
         trust_env: Use the environment's proxies.
         allow_http: Let the token travel unencrypted to a host that is not this machine.
         on_event: Receives every event, in the event loop.
@@ -172,7 +173,8 @@ class Client:
     ) -> Report:
         """Fetch the artifacts of a job, a workflow, a pipeline, or the latest pipeline (of a branch).
 
-        Files that are complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a final name.
+        Files that are complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a
+        final name.
 
         Args:
             slug: The project.
@@ -210,7 +212,7 @@ class Client:
         options: DownloadOptions | None = None,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
     ) -> Download:
-        """Return a download that has not begun, whose ``report()`` can be asked for while it runs or after it was cancelled."""
+        """Return a download that has not begun; its ``report()`` can be asked for at any time."""
         return Download(self._opened, selection, Path(to), options or DownloadOptions(), on_outcome)
 
     @property
@@ -226,4 +228,6 @@ def _uuid(value: UUID | str | None) -> UUID | None:
     try:
         return UUID(value)
     except ValueError:
-        raise ConfigurationError(f"{value!r} is not a workflow's id", hint="it is a UUID, as in the web address") from None
+        raise ConfigurationError(
+            f"{value!r} is not a workflow's id", hint="it is a UUID, as in the web address"
+        ) from None

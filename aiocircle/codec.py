@@ -5,8 +5,8 @@ The wire is not what the document says (quirks, section 3), so:
 * a key may come with hyphens or underscores; a key that no field takes is kept in ``extra``;
 * every field but a few has a default, for required fields may be absent or null in practice;
 * enumerations stay open: they are strings with documented values, never closed types;
-* a number may come as a string and is read where the field is a number; nothing else is converted, so a value of a wrong shape is a
-  ``DecodeError`` that names its path instead of a surprise later.
+* a number may come as a string and is read where the field is a number; nothing else is converted, so a value of a
+  wrong shape is a ``DecodeError`` that names its path instead of a surprise later.
 """
 
 import json

@@ -203,7 +203,9 @@ class WaitTooLongError(AioCircleError):
 
     code = "wait_too_long"
 
-    def __init__(self, message: str, *, wait: float, max_wait: float, resets_at: float, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, wait: float, max_wait: float, resets_at: float, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.wait = wait
         self.max_wait = max_wait

@@ -1,6 +1,7 @@
 """Following ``next_page_token``, whatever the host makes of it.
 
-A listing is a chain of pages. What has been seen in the wild (quirks, section 2; operations, pagination classes), and what comes of it:
+A listing is a chain of pages. What has been seen in the wild (quirks, section 2; operations, pagination classes), and
+what comes of it:
 
 * no ``next_page_token`` key, ``null`` or ``""``: the end;
 * a token that came before (the parameter is ignored, or tokens go in a circle): an error;

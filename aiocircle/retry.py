@@ -4,10 +4,11 @@ Three questions, in this order:
 
 1. *Whose fault?* A refusal for the caller's sake (4xx but 408 and 429) stays a refusal. Refusals for lack of budget
    (429, 503), failures of the host (5xx, 408) and of the connection may pass.
-2. *May it be repeated?* After 429, and 503 with ``Retry-After``, nothing was done: anything may be repeated. A connection that never came about: likewise.
-   After everything else the request may have been carried out, so only an idempotent one is repeated.
-3. *When?* A refusal waits at the limiter, which stops the whole bucket, and so needs no time of its own here. A failure waits
-   for ``base * 2^n`` seconds, all of it random ("full jitter"), or for ``Retry-After`` where the host gave one.
+2. *May it be repeated?* After 429, and 503 with ``Retry-After``, nothing was done: anything may be repeated. A
+   connection that never came about: likewise. After everything else the request may have been carried out, so only an
+   idempotent one is repeated.
+3. *When?* A refusal waits at the limiter, which stops the whole bucket, and so needs no time of its own here. A failure
+   waits for ``base * 2^n`` seconds, all of it random ("full jitter"), or for ``Retry-After`` where the host gave one.
 """
 
 from attrs import field, frozen, validators

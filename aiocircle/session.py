@@ -1,8 +1,8 @@
 """One request from beginning to end: reserve -> send -> observe -> decide.
 
 * *reserve*: a turn at the rate limiter, for every hop and every repetition.
-* *send*: through the transport, with headers built anew for each hop. The token goes to the API's own origin and to allowed
-  artifact hosts only; signed storage addresses get none. https never continues as http.
+* *send*: through the transport, with headers built anew for each hop. The token goes to the API's own origin and to
+  allowed artifact hosts only; signed storage addresses get none. https never continues as http.
 * *observe*: the answer's headers teach the bucket.
 * *decide*: consume the answer, or repeat by the policy, or raise.
 
@@ -291,7 +291,8 @@ class Session:
             idempotent=request.idempotent,
             failures=tries.failures,
             refusals=tries.refusals,
-            elapsed=self.clock.monotonic() - tries.began,
+            # The bytes of a large file may take hours; what they cost is not held against the next try.
+            elapsed=0.0 if request.bulk else self.clock.monotonic() - tries.began,
             random=random.random(),  # noqa: S311 -- spreads retries, keeps no secret
         )
 
@@ -352,9 +353,10 @@ def _url_of(text: str, base: URL | None) -> URL | None:
         url = URL(quote(text, safe=PRINTABLE), encoded=True)
         if base is not None and not url.absolute:
             url = base.join(url)
-        return url if url.scheme in {"http", "https"} and url.host and url.port is not None else None
+        usable = url.scheme in {"http", "https"} and url.host and url.port is not None
     except (ValueError, UnicodeError):
         return None
+    return url if usable else None
 
 
 def _failure_of(error: APIError | TransportError, request: Request) -> Failure:
@@ -368,7 +370,7 @@ def _failure_of(error: APIError | TransportError, request: Request) -> Failure:
 
 
 def _words_of(text: str) -> tuple[Any, str]:
-    """Return an error body as a value and as one line; the API's services do not agree on its shape (facts, section 11)."""
+    """Return an error body as a value and as a line; services do not agree on its shape (facts, section 11)."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,10 +1,10 @@
 """The one place that touches aiohttp's client: send one request, get one answer, and name what went wrong.
 
 No redirect is followed here, nothing is repeated, nothing waits for a budget; that is the session's work. What leaves
-this module as an exception is ours: aiohttp's own carry the request's headers, the token among them, in ``repr`` and ``args``.
+this module as an exception is ours: aiohttp's own carry the request's headers, the token among them, in ``repr`` and
+``args``.
 """
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,8 @@ class Timeouts:
     Attributes:
         connect: To have a connection: name, TCP and TLS together.
         stall: Without a single byte arriving.
-        total: For an API request as a whole, waiting for the rate limit not counted. Bodies of artifacts have no such limit.
+        total: For an API request as a whole, waiting for the rate limit not counted. Bodies of artifacts have no such
+            limit.
     """
 
     connect: float = field(default=10.0, validator=validators.gt(0))
@@ -78,7 +79,7 @@ class Answer:
         """
         try:
             return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             failure = _translate(error, self._host, self._timeouts)
         raise failure  # outside of the handler, so that no context keeps aiohttp's error, and its headers, alive
 
@@ -93,15 +94,17 @@ class Answer:
 
     async def release(self) -> None:
         """Let go of the connection: to the pool if the body is, or nearly is, at its end; else closed."""
-        if not self._response.content.at_eof() and (self.size or 0) <= DRAIN_LIMIT and self.size is not None:
-            try:
+        response = self._response
+        try:
+            if self.size is not None and self.size <= DRAIN_LIMIT and not response.content.at_eof():
                 await self.read(DRAIN_LIMIT)
-            except TransportError:
-                self._response.close()
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
+        except TransportError:
+            pass  # it is about to be closed
+        finally:
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
 
 
 class Transport:
@@ -166,14 +169,14 @@ class Transport:
                 timeout=limits,
                 auto_decompress=not bulk,
             )
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             failure = _translate(error, url.host or "", timeouts)
         else:
             return Answer(response, url.host or "", timeouts)
         raise failure
 
 
-def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:
+def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:  # noqa: C901, PLR0911 -- a table
     """Name a failure of aiohttp in our words. The order is from the special to the general."""
     match error:
         case aiohttp.ConnectionTimeoutError():
@@ -183,7 +186,9 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
         case TimeoutError():
             return DeadlineError(f"{host} did not answer completely within {timeouts.total:g} s")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return ConnectError(f"no secure connection to {host}: {_ssl_words(error)}", permanent=_is_verification(error))
+            return ConnectError(
+                f"no secure connection to {host}: {_ssl_words(error)}", permanent=_is_verification(error)
+            )
         case aiohttp.ClientConnectorError():
             return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}")
         case aiohttp.ClientPayloadError():

@@ -1,7 +1,7 @@
 """What the API answers, as frozen values.
 
-Fields may be absent on the wire although the document requires them (quirks, section 3); those are ``None`` here. Status words are open
-strings. Times are aware. Unknown keys are kept in ``extra``.
+Fields may be absent on the wire although the document requires them (quirks, section 3); those are ``None`` here.
+Status words are open strings. Times are aware. Unknown keys are kept in ``extra``.
 """
 
 from collections.abc import Sequence

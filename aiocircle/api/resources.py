@@ -1,7 +1,7 @@
 """The API by resource: ``client.artifacts.list(...)`` and its like.
 
-Each method is an operation's path, its parameters and its model. Lists return a ``Paginator``, which asks for nothing until it is
-iterated over. Slugs are opaque: three segments, quoted one by one, slashes literal.
+Each method is an operation's path, its parameters and its model. Lists return a ``Paginator``, which asks for nothing
+until it is iterated over. Slugs are opaque: three segments, quoted one by one, slashes literal.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence

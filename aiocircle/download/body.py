@@ -1,11 +1,12 @@
 """What a body must be before it may become a file. Pure.
 
-``identity`` is asked for, so the bytes on the wire should be the file. Where a host applies an encoding all the same, this rule holds: ``gzip`` and ``deflate`` are
-taken off, for the file the job stored had no such encoding, unless the artifact's own name says that it is a gzip file; any other
-encoding is refused. Decoding is bounded in memory by its steps, and in length by a ratio that no honest file reaches.
+``identity`` is asked for, so the bytes on the wire should be the file. Where a host applies an encoding all the same,
+this rule holds: ``gzip`` and ``deflate`` are taken off, for the file the job stored had no such encoding, unless the
+artifact's own name says that it is a gzip file; any other encoding is refused. Decoding is bounded in memory by its
+steps, and in length by a ratio that no honest file reaches.
 
-Digests are checked where a host gives them (``Repr-Digest``, ``Content-Digest``, RFC 9530; ``Content-MD5``): they cover the bytes on the
-wire when no encoding is applied, and are ignored when one is. A weak or unknown algorithm is ignored.
+Digests are checked where a host gives them (``Repr-Digest``, ``Content-Digest``, RFC 9530; ``Content-MD5``): they cover
+the bytes on the wire when no encoding is applied, and are ignored when one is. A weak or unknown algorithm is ignored.
 """
 
 import base64

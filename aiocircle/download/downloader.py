@@ -1,11 +1,11 @@
 """Bounded workers over a plan: many artifacts at once, each to a final name of its own.
 
 The plan is read while files are fetched, at the pace at which they are: a queue of fixed length lies between. A name is
-decided and checked against all names before it when its artifact is listed, which is before its own first byte; the order of the listing, not
-that of arrival, decides who keeps a disputed name.
+decided and checked against all names before it when its artifact is listed, which is before its own first byte; the
+order of the listing, not that of arrival, decides who keeps a disputed name.
 
-One failing item is an outcome, not the end. The run ends early only for what every other item would meet as well: the token is refused,
-the disk is full, the budget is gone for longer than allowed.
+One failing item is an outcome, not the end. The run ends early only for what every other item would meet as well: the
+token is refused, the disk is full, the budget is gone for longer than allowed.
 """
 
 import resource
@@ -213,7 +213,9 @@ class Download:
                     case Skipped():
                         self._tally.skipped_jobs += 1
                     case ListingFailed(what=what, job_number=number, error=error):
-                        self._note(_failed(ItemOutcome(target="", status="failed", job_number=number, path=what), error))
+                        self._note(
+                            _failed(ItemOutcome(target="", status="failed", job_number=number, path=what), error)
+                        )
         self._session.emit(ListingEnded(total=self._planned))
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> _Item | None:
@@ -247,7 +249,7 @@ class Download:
 
 
 def affordable(concurrency: int) -> int:
-    """Return how many files may be in flight with the descriptors this process may open: two for each, connection and file."""
+    """Return how many files may be in flight: each needs two of the descriptors that this process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return concurrency

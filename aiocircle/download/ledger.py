@@ -16,6 +16,11 @@ from aiocircle.errors import StoreError
 
 VERSION = 1
 BATCH = 200
+SCHEMA = """
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=NORMAL;
+CREATE TABLE IF NOT EXISTS files (target TEXT PRIMARY KEY, artifact TEXT NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
+"""
 
 
 class Ledger:
@@ -33,24 +38,19 @@ class Ledger:
     def __enter__(self) -> Self:
         try:
             self._rows = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            try:
-                self._rows.executescript(
-                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-                    "CREATE TABLE IF NOT EXISTS files (target TEXT PRIMARY KEY, artifact TEXT NOT NULL, size INTEGER NOT NULL)"
-                    " WITHOUT ROWID;"
-                )
-                (version,) = self._rows.execute("PRAGMA user_version").fetchone()
-                if version not in {0, VERSION}:
-                    raise StoreError(f"{self._path} is of a newer version of aiocircle", fatal=True)
-                self._rows.execute(f"PRAGMA user_version={VERSION}")
-                self._empty = self._rows.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
-            except BaseException:
-                self._rows.close()
-                raise
         except sqlite3.Error as error:
-            raise StoreError(
-                f"{self._path}: {error}", fatal=True, hint="remove the file to begin anew, or choose another output (-o)"
-            ) from None
+            raise self._unusable(error) from None
+        try:
+            self._rows.executescript(SCHEMA)
+            (version,) = self._rows.execute("PRAGMA user_version").fetchone()
+            self._empty = self._rows.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
+            self._rows.execute(f"PRAGMA user_version={max(version, VERSION)}")
+        except sqlite3.Error as error:
+            self._rows.close()
+            raise self._unusable(error) from None
+        if version > VERSION:
+            self._rows.close()
+            raise self._unusable("it was written by a newer version of aiocircle")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,5 +86,9 @@ class Ledger:
             self._rows.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", self._pending)
             self._rows.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}", fatal=True) from None
+            raise self._unusable(error) from None
         self._pending.clear()
+
+    def _unusable(self, why: object) -> StoreError:
+        hint = "remove the file to begin anew, or choose another output (-o)"
+        return StoreError(f"{self._path}: {why}", fatal=True, hint=hint)

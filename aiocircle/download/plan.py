@@ -3,8 +3,8 @@
 The fan-out is lazy: pipeline, then workflows, then jobs, then pages of artifacts, a few jobs ahead of what is used. The
 order is the host's order whatever answers first, so that a run gives the same names each time.
 
-Of several workflows of one name the newest counts: the others are what it is a rerun of (quirks, A20). Jobs that have no artifacts by
-nature, approvals and such as were never dispatched, are skipped without asking.
+Of several workflows of one name the newest counts: the others are what it is a rerun of (quirks, A20). Jobs that have
+no artifacts by nature, approvals and such as were never dispatched, are skipped without asking.
 """
 
 import asyncio
@@ -164,8 +164,8 @@ class Planner:
             yield await self._job(slug, selection.job)
             return
         if selection.workflow is not None:
-            async for found in self._jobs_in(await self._workflow(slug, selection.workflow)):
-                yield found
+            async for job in self._jobs_in(await self._workflow(slug, selection.workflow)):
+                yield job
             return
         pipeline = await self._pipeline(selection)
         for workflow in newest_of_each_name(await self._workflows.list(pipeline.id).collect()):
@@ -191,7 +191,9 @@ class Planner:
             raise NotFoundError(404, "list pipelines", f"there is no pipeline {where}", hint="is the branch right?")
         return newest
 
-    async def _guarded(self, workflow: Workflow, place: JobRef) -> AsyncGenerator[JobRef | Skipped | ListingFailed, None]:
+    async def _guarded(
+        self, workflow: Workflow, place: JobRef
+    ) -> AsyncGenerator[JobRef | Skipped | ListingFailed, None]:
         """A workflow's jobs expire before its pipeline does (quirks, section 4); the others still count."""
         try:
             async for found in self._jobs_in(place):

@@ -9,7 +9,8 @@ from aiocircle.errors import AioCircleError, PartialDownloadError
 from aiocircle.ratelimit.limiter import LimiterTotals
 
 ItemStatus = Literal["stored", "present", "duplicate", "failed", "planned"]
-"""``stored`` now; ``present`` from an earlier run; ``duplicate`` of an item of this run; ``failed``; ``planned`` in a dry run."""
+"""``stored`` now; ``present`` from an earlier run; ``duplicate`` of an item of this run; ``failed``; ``planned`` in a
+dry run."""
 
 KEPT_OUTCOMES = 10_000  # failures and notes kept in memory; beyond that they are only counted
 
@@ -128,7 +129,13 @@ class Tally:
             self.altered.append(outcome)
 
     def report(
-        self, *, output: str, seconds: float, before: LimiterTotals, after: LimiterTotals, stopped_by: AioCircleError | None
+        self,
+        *,
+        output: str,
+        seconds: float,
+        before: LimiterTotals,
+        after: LimiterTotals,
+        stopped_by: AioCircleError | None,
     ) -> Report:
         """Return the report of what has been counted."""
         count = self.counts.get

@@ -1,11 +1,11 @@
 """Where bytes go. Nothing wrong, and nothing half, ever stands under a final name.
 
-A file is written as a *part* in ``.aiocircle/parts`` of the output, on the same file system, and renamed to its final name when it is complete and checked.
-Renaming replaces a file or a link of that name, never what a link points to.
+A file is written as a *part* in ``.aiocircle/parts`` of the output, on the same file system, and renamed to its final
+name when it is complete and checked. Renaming replaces a file or a link of that name, never what a link points to.
 
-Final directories are opened component by component from the output's own handle, without following links, and the rename is relative to the
-handle so opened: a link planted anywhere below the output leads to an error, at whatever moment it was planted. The output
-directory itself may be a link; that is the user's word.
+Final directories are opened component by component from the output's own handle, without following links, and the
+rename is relative to the handle so opened: a link planted anywhere below the output leads to an error, at whatever
+moment it was planted. The output directory itself may be a link; that is the user's word.
 
 A lock keeps two runs from one output. What a killed run left in ``parts`` is removed by the next one.
 """
@@ -81,7 +81,7 @@ class LocalStore:
                 self._handles.append(own)
                 self._take_lock(own)
                 self._parts_handle = self._enter(own, PARTS)
-                for name in os.listdir(self._parts_handle):
+                for name in os.listdir(self._parts_handle):  # noqa: PTH208 -- relative to the handle, not to a path
                     os.unlink(name, dir_fd=self._parts_handle)
         except BaseException:
             self._close()
@@ -169,14 +169,18 @@ class LocalStore:
             os.unlink(part.name, dir_fd=self._parts_handle)
 
     def _parent(self, target: SafePath, *, make: bool) -> int:
-        """Return an open handle of a target's directory; each thread keeps its last one, since neighbours come together."""
+        """Return an open handle of a target's directory. A thread keeps its last one: neighbours come together."""
         known: tuple[tuple[str, ...], int] | None = getattr(self._open_parents, "last", None)
         if known and known[0] == target.parent:
             return known[1]
         handle = os.dup(self._root_handle)
         try:
             for component in target.parent:
-                below = self._enter(handle, component) if make else os.open(component, DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+                below = (
+                    self._enter(handle, component)
+                    if make
+                    else os.open(component, DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+                )
                 os.close(handle)
                 handle = below
         except BaseException:

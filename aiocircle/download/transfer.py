@@ -1,8 +1,8 @@
 """One artifact to one file.
 
-Bytes are kept as they arrive until a batch is full, and handed to a thread while the next ones arrive: one write under way for each file, so at most
-two batches of a file are in memory. A file that ends within its first batch is opened, written, checked off and named
-in one hop to a thread, since a hop costs as much as the write.
+Bytes are kept as they arrive until a batch is full, and handed to a thread while the next ones arrive: one write under
+way for each file, so at most two batches of a file are in memory. A file that ends within its first batch is opened,
+written, checked off and named in one hop to a thread, since a hop costs as much as the write.
 
 A write in a thread cannot be stopped. Cancellation therefore waits for it before the part is removed.
 """

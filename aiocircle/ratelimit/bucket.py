@@ -21,8 +21,9 @@ that were under way at that moment may or may not have been counted in it.
   window's length where no reset is given). Then one probe, alone; its answer grants the rest.
 * Refusals (429, and 503) stop the whole bucket for as long as was asked, or for a growing time where nothing was
   asked. Then, again, one probe. Requests that were sent before the stop and are refused after it do not lengthen it.
-* Cold start: two under way before the first answer, then eight, one more with each accepted answer. Where headers say nothing
-  about bursts (none at all, or only windows over ten seconds) a pace that doubles or quadruples feels the way up.
+* Cold start: two under way before the first answer, then eight, one more with each accepted answer. Where headers say
+  nothing about bursts (none at all, or only windows over ten seconds) a pace that doubles or quadruples feels the way
+  up.
 
 Several quotas (windows, header systems) bind at once: credit and times are the strictest of all.
 Sources: Kong's fixed windows, the IETF drafts, and measurements of limiters in the field.

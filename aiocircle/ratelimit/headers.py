@@ -216,13 +216,15 @@ def _read_quotas(seen: dict[_Field, list[str]], clock: ServerClock) -> tuple[Quo
     std = _read_pair(seen, clock, "std", None, free)
     suffixes = sorted({window or 0.0 for _, system, window in seen if system == "x"})
     pairs = [_read_pair(seen, clock, "x", suffix or None, free) for suffix in suffixes]
-    if std or (pairs and not suffixes[0]):  # what the free policies tell is the window of that pair
+    has_x_of_no_window = bool(pairs) and not suffixes[0]
+    if std or has_x_of_no_window:  # what the free policies tell is the window of that pair
         policies = [policy for policy in policies if policy.name in served]
     xs = [pair for pair in pairs if pair is not None]
-    named = _join(policies, services) if policies or services else ()
     quotas = _mirror(std, xs) if std else xs
-    quotas.sort(key=lambda quota: (quota.system, quota.window or 0.0))
-    return (*quotas, *named)
+    quotas.sort(key=_by_window)
+    if policies or services or has_x_of_no_window:
+        quotas = _merge_same([*quotas, *_join(policies, services)])
+    return tuple(quotas)
 
 
 # --- limit, remaining, reset: std and x ---
@@ -277,7 +279,7 @@ def _mirror(std: QuotaFact, xs: Sequence[QuotaFact]) -> list[QuotaFact]:
     """Give the triple its window, or give its reset to the pair that it repeats."""
     twins = [x for x in xs if x.limit == std.limit is not None and x.remaining == std.remaining]
     if not twins:
-        return [attrs.evolve(std, window=std.window or _window_beside(std, xs)), *xs]
+        return [*xs, attrs.evolve(std, window=std.window or _window_beside(std, xs))]
     twin = max(twins, key=_by_window)
     window = twin.window or std.window or _window_beside(std, xs)
     whole = attrs.evolve(twin, window=window, reset=_longest([twin.reset, std.reset]))
@@ -295,7 +297,7 @@ def _window_beside(std: QuotaFact, xs: Sequence[QuotaFact]) -> float | None:
 
 
 def _by_window(quota: QuotaFact) -> float:
-    return quota.window or 0.0
+    return -1.0 if quota.system == "std" else quota.window or 0.0
 
 
 # --- named policies ---
@@ -385,6 +387,21 @@ def _quota(
     if limit is not None and remaining is not None:
         remaining = min(remaining, limit)
     return QuotaFact(system, limit, remaining, window, reset)
+
+
+def _merge_same(quotas: Iterable[QuotaFact]) -> list[QuotaFact]:
+    """Make one of what turns out to be the same quota: its name told the window of one, a policy that of the other."""
+    merged: dict[object, QuotaFact] = {}
+    for quota in quotas:
+        same = merged.get(quota.key)
+        merged[quota.key] = quota if same is None else _worse(same, quota)
+    return list(merged.values())
+
+
+def _worse(one: QuotaFact, other: QuotaFact) -> QuotaFact:
+    limit, remaining = _least([one.limit, other.limit]), _least([one.remaining, other.remaining])
+    whole = _quota(one.system, limit, remaining, one.window, _longest([one.reset, other.reset]))
+    return attrs.evolve(whole, name=one.name, partition=one.partition)
 
 
 def _least(numbers: Iterable[int | None]) -> int | None:

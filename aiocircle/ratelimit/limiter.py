@@ -1,9 +1,9 @@
 """Waiting for the rate limit: one queue per bucket, first come first served, shared by all requests of a client.
 
-All judgement is in ``bucket``; here is only time. A *lane* is a bucket with its queue. Route groups of one origin start in one
-lane, because one budget behind all of them is the usual case and the safe assumption; a group moves into a lane of its
-own when its first answer shows quotas of which the lane's bucket knows none. Artifact and storage hosts are lanes that are not metered until an
-answer of theirs limits them.
+All judgement is in ``bucket``; here is only time. A *lane* is a bucket with its queue. Route groups of one origin start
+in one lane, because one budget behind all of them is the usual case and the safe assumption; a group moves into a lane
+of its own when its first answer shows quotas of which the lane's bucket knows none. Artifact and storage hosts are
+lanes that are not metered until an answer of theirs limits them.
 
 A lane has at most one timer, set for the moment at which its bucket can grant the next token. No task runs in the
 background: grants happen inside ``acquire``, ``answered`` and the timer.
@@ -125,7 +125,8 @@ class RateLimiter:
 
         Args:
             route: Whose budget it draws on.
-            max_wait: Seconds: the longest standstill of the bucket to sit out. Standing in a line that moves is not counted.
+            max_wait: Seconds: the longest standstill of the bucket to sit out. Standing in a line that moves is not
+                counted.
 
         Raises:
             WaitTooLongError: The bucket is known to stand still for longer than that. Nothing was sent.
@@ -287,7 +288,8 @@ class RateLimiter:
 
     def _too_long(self, lane: _Lane, wait: float, max_wait: float) -> WaitTooLongError:
         return WaitTooLongError(
-            f"the rate limit of {lane.name} lets nothing through for {wait:.0f} s, and the longest wait allowed is {max_wait:.0f} s",
+            f"the rate limit of {lane.name} lets nothing through for {wait:.0f} s, "
+            f"and the longest wait allowed is {max_wait:.0f} s",
             wait=wait,
             max_wait=max_wait,
             resets_at=self._clock.wall() + wait,

@@ -1,4 +1,5 @@
-"""The limiter against servers whose policy is known, in virtual time: no refusals, and how close to the possible it comes."""
+"""The limiter against servers whose policy is known, in virtual time: no refusals, and how close to the possible it
+comes."""
 
 import asyncio
 from collections import Counter
@@ -234,7 +235,9 @@ async def test_cancellation_gives_the_place_back(at: str) -> None:
     if at == "waiting":
         leaving.cancel()
         await settle()
-    world.limiter.answered(permit, 200, remaining(2))  # the other one may be the one it has not counted: one more may go
+    world.limiter.answered(
+        permit, 200, remaining(2)
+    )  # the other one may be the one it has not counted: one more may go
     if at == "granted":
         leaving.cancel()
     await settle()

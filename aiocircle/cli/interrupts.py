@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM: the first one cancels, the second one ends at once, and neither takes longer than two seconds.
+
+A write in a thread, or a name being resolved, cannot be cancelled. Since nothing unfinished ever stands under a final name,
+ending in the middle of one is safe, and a timer sees to it.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Never
+
+from aiocircle.cli.exits import ExitCode
+
+PATIENCE = 1.6  # seconds for an orderly end; two are promised
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
+    """Run a coroutine as the program, and return its exit code; a signal cancels it once."""
+
+    async def guarded() -> ExitCode:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        for number in SIGNALS:
+            loop.add_signal_handler(number, _interrupt, loop, task)
+        return await main()
+
+    return asyncio.run(guarded())
+
+
+def terminate_like_ctrl_c() -> None:
+    """Let SIGTERM raise ``KeyboardInterrupt`` while no event loop is running."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _interrupt(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    for number in SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, _end_now)
+    timer = threading.Timer(PATIENCE, _end_now)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_now(_signal: int = 0, _frame: FrameType | None = None) -> Never:
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h\n")  # a live display hides the cursor
+    os._exit(ExitCode.CANCELLED)

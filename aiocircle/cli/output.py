@@ -1,0 +1,172 @@
+"""Everything the command says: data on stdout, everything else on stderr.
+
+Names, reasons and the host's words come from outside. They are shown with everything unprintable escaped, so that they
+cannot move the cursor, and whatever looks like a secret taken out.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+from attrs import asdict, define, field
+
+from aiocircle.errors import AioCircleError
+
+if TYPE_CHECKING:
+    from aiocircle.auth import Token
+    from aiocircle.download.report import ItemOutcome, Report
+
+SHOWN_FAILURES = 10
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_KIBI = 1024
+
+
+class ReaderGoneError(Exception):
+    """Whoever read the output has stopped reading: ``| head``."""
+
+
+@define(eq=False)
+class Output:
+    """Where a command writes to.
+
+    Attributes:
+        quiet: Nothing but data and errors.
+        as_json: Data are JSON Lines.
+        token: What must not be seen, should anybody echo it.
+    """
+
+    quiet: bool = False
+    as_json: bool = False
+    token: "Token | None" = field(default=None, repr=False)
+
+    def data(self, line: str) -> None:
+        """Write a line of what was asked for."""
+        _write(sys.stdout, line)
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Write an object as a line of JSON."""
+        self.data(self._without_secrets(json.dumps({"type": kind, **values}, ensure_ascii=True)))
+
+    def note(self, line: str) -> None:
+        """Write a line for the person who watches, unless they want none."""
+        if not self.quiet:
+            _write(sys.stderr, self._fit(line))
+
+    def complain(self, error: AioCircleError) -> None:
+        """Say in one line what went wrong, and in another what to do."""
+        _write(sys.stderr, self._fit(f"aiocircle: {error}"))
+        if error.hint:
+            _write(sys.stderr, self._fit(f"hint: {error.hint}"))
+
+    def internal_error(self, error: BaseException, *, with_traceback: bool) -> None:
+        """Say that the fault is in here, and show where if asked to."""
+        if with_traceback:
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                _write(sys.stderr, self._fit(line))
+        _write(sys.stderr, self._fit(f"aiocircle: internal error: {type(error).__name__}: {error}"))
+        if not with_traceback:
+            _write(sys.stderr, "hint: repeat it with -vv and report what that shows")
+
+    def item(self, outcome: "ItemOutcome") -> None:
+        """Write the outcome of an item: a JSON object, or the name of a planned file."""
+        if self.as_json:
+            self.record("item", asdict(outcome))
+        elif outcome.status == "planned":
+            self.data(outcome.target)
+
+    def report(self, report: "Report", *, cancelled: bool, dry_run: bool) -> None:
+        """Write the last object of JSON Lines, or the summary for people: on stderr where stdout has names on it."""
+        if self.as_json:
+            self.record("report", report_values(report, cancelled=cancelled))
+        elif not self.quiet:
+            for line in summary(report, dry_run=dry_run):
+                _write(sys.stderr if dry_run else sys.stdout, self._fit(line))
+
+    def _fit(self, text: str) -> str:
+        return printable(self._without_secrets(text))
+
+    def _without_secrets(self, text: str) -> str:
+        from aiocircle.auth import redact  # noqa: PLC0415 -- nothing is said before it is needed
+
+        return redact(text, self.token) if self.token else redact(text)
+
+
+def printable(text: str) -> str:
+    """Return text with every character escaped that could do more than be seen."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def binary(size: float) -> str:
+    """Return a number of bytes for people: ``54.2 MiB``."""
+    unit = 0
+    while abs(size) >= _KIBI and unit < len(_UNITS) - 1:
+        size /= _KIBI
+        unit += 1
+    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} B"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: ``1 file``, ``3,003 files``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def report_values(report: "Report", *, cancelled: bool) -> dict[str, Any]:
+    """Return a report for programs; the items it is about had lines of their own."""
+    values = asdict(report, filter=lambda attribute, _: attribute.name not in {"failures", "altered", "stopped_by"})
+    error = report.stopped_by
+    stopped_by = None if error is None else {"code": error.code, "message": str(error), "hint": error.hint}
+    return {**values, "ok": report.ok and not cancelled, "cancelled": cancelled, "stopped_by": stopped_by}
+
+
+def summary(report: "Report", *, dry_run: bool) -> Iterator[str]:
+    """Yield a report for people, line by line."""
+    seconds = max(report.seconds, 0.001)
+    if dry_run:
+        yield f"{counted(report.planned, 'file')} would be fetched to {report.output}"
+    else:
+        yield f"fetched     {counted(report.files, 'file')}, {binary(report.size)} in {report.seconds:.1f} s"
+        yield f"speed       {report.files / seconds:,.0f} files/s, {binary(report.size / seconds)}/s"
+        yield f"present     {counted(report.present, 'file')} from before"
+    waits = f"{counted(report.waits, 'wait')} for the rate limit ({report.waited:.1f} s)"
+    yield f"requests    {report.requests:,}, {waits}, {counted(report.refusals, 'refusal')}"
+    if report.duplicates:
+        yield f"duplicates  {counted(report.duplicates, 'artifact')} listed twice"
+    if report.altered:
+        yield f"altered     {counted(len(report.altered), 'name')}, to be safe or unique"
+        yield from _first(f"  {outcome.target} ({outcome.note})" for outcome in report.altered)
+    yield f"failed      {counted(report.failed, 'item')}"
+    yield from _first(
+        (f"  {outcome.target or outcome.path or '?'}: {outcome.reason}" for outcome in report.failures),
+        total=report.failed,
+    )
+    if not dry_run:
+        yield f"lies in     {report.output}"
+
+
+def _first(lines: Iterator[str], *, total: int | None = None) -> Iterator[str]:
+    every = list(lines)
+    yield from every[:SHOWN_FAILURES]
+    more = (len(every) if total is None else total) - SHOWN_FAILURES
+    if more > 0:
+        yield f"  and {more:,} more"
+
+
+def _write(stream: IO[str], line: str) -> None:
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+        raise ReaderGoneError from None
+
+
+def _silence(stream: IO[str]) -> None:
+    """Let what is still buffered go nowhere, or the interpreter would complain about it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

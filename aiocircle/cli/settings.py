@@ -1,0 +1,146 @@
+"""The settings that commands share, and the environment variables they may also come from.
+
+Every setting has a variable: ``--stall-timeout`` is ``AIOCIRCLE_STALL_TIMEOUT``. An empty variable is an unset one; globs are
+divided by commas. A flag wins over its variable. The token has no flag, since every user of a machine sees its processes' arguments.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from attrs import field, frozen
+from cyclopts import App, ArgumentCollection, Group, Parameter, Token
+
+import aiocircle
+from aiocircle.auth import find_token, parse_host
+from aiocircle.errors import ConfigurationError
+
+PREFIX = "AIOCIRCLE_"
+DEFAULT_HOST = "https://circleci.com"
+
+CONNECTION = Group.create_ordered("Connection")
+DISPLAY = Group.create_ordered("Display")
+
+
+def more_than_zero(_type: Any, value: float) -> None:
+    """Refuse 0, what is below, and what is no number."""
+    if not value > 0:
+        raise ValueError("It must be more than 0.")
+
+
+def not_negative(_type: Any, value: float) -> None:
+    """Refuse what is below 0, and what is no number."""
+    if not value >= 0:
+        raise ValueError("It must not be negative.")
+
+
+def _connection(text: str, **more: Any) -> Parameter:
+    return Parameter(help=text, group=CONNECTION, **more)
+
+
+@frozen(kw_only=True)
+class Connection:
+    """Whom to talk to, and how patiently.
+
+    Attributes:
+        host: The API's origin.
+        token_file: A file with nothing but the token in it.
+        auth: How the token is shown.
+        connect_timeout: Seconds to have a connection.
+        stall_timeout: Seconds without a byte.
+        retries: Repetitions of a request that failed.
+        max_wait: Seconds to sit out a standstill of the rate limit.
+    """
+
+    host: Annotated[str | None, _connection("CircleCI Server's address (or CIRCLE_HOST).")] = None
+    token_file: Annotated[Path | None, _connection("File with the token in it (or CIRCLE_TOKEN).")] = None
+    auth: Annotated[
+        Literal["circle-token", "bearer", "basic"], _connection("circle-token (default), bearer or basic.")
+    ] = "circle-token"
+    connect_timeout: Annotated[float, _connection("Seconds to connect (10).", validator=more_than_zero)] = 10.0
+    stall_timeout: Annotated[float, _connection("Seconds without a byte (60).", validator=more_than_zero)] = 60.0
+    retries: Annotated[int, _connection("Repetitions of a failed request (4).", validator=not_negative)] = 4
+    max_wait: Annotated[
+        float, _connection("Seconds the rate limit may stand still (300).", validator=not_negative)
+    ] = 300.0
+
+
+@frozen(kw_only=True)
+class Display:
+    """What to show.
+
+    Attributes:
+        as_json: Data as JSON Lines.
+        quiet: Errors and data only.
+        verbose: 1: requests, repetitions, waits; 2: pages and transfers as well.
+    """
+
+    as_json: Annotated[bool, Parameter(name="--json", help="JSON Lines on stdout.", group=DISPLAY)] = False
+    quiet: Annotated[bool, Parameter(alias="-q", help="Nothing but errors and data.", group=DISPLAY)] = False
+    verbose: Annotated[
+        int, Parameter(alias="-v", count=True, help="Requests and waits; -vv: pages and transfers too.", group=DISPLAY)
+    ] = 0
+
+
+@frozen
+class Access:
+    """A host, and the token that it may see.
+
+    Args:
+        settings: The connection's settings.
+        address_host: The host of an address that was pasted; ``None`` for the cloud or none.
+
+    Raises:
+        ConfigurationError: The host or the token is malformed, or the token would go to a host that nobody configured.
+    """
+
+    settings: Connection
+    address_host: str | None = None
+    host: str = field(init=False)
+    token: "aiocircle.Token | None" = field(init=False, repr=False)
+
+    @host.default
+    def _chosen_host(self) -> str:
+        return parse_host(self._configured or self.address_host or DEFAULT_HOST)
+
+    @token.default
+    def _found_token(self) -> "aiocircle.Token | None":
+        found = find_token(
+            explicit=None, token_file=self.settings.token_file, environ=os.environ, home=Path.home(), host=self.host
+        )
+        if found and self.address_host and not self._configured:
+            # Or whoever gets a person to paste an address gets their token.
+            raise ConfigurationError(
+                f"the address is one of {self.host}, and the token is shown only to a host that you configured",
+                hint=f"if that host is yours, add --host {self.host}, or set CIRCLE_HOST",
+            )
+        return found.token if found else None
+
+    @property
+    def _configured(self) -> str | None:
+        return self.settings.host or os.environ.get("CIRCLE_HOST") or None
+
+    def client(self, **more: Any) -> "aiocircle.Client":
+        """Return a client with these settings, not yet open."""
+        settings = self.settings
+        return aiocircle.Client(
+            self.token,
+            host=self.host,
+            auth=settings.auth,
+            timeouts=aiocircle.Timeouts(connect=settings.connect_timeout, stall=settings.stall_timeout),
+            retry=aiocircle.RetryPolicy(attempts=settings.retries + 1),
+            max_wait=settings.max_wait,
+            **more,
+        )
+
+
+def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Give settings that have no flag the value of their variable; what cyclopts asks a configuration to do."""
+    for argument in arguments:
+        variable = PREFIX + argument.name.lstrip("-").replace("-", "_").upper()
+        value = os.environ.get(variable)
+        if not value or argument.tokens or not _is_setting(argument.name):
+            continue
+        values = value.split(",") if argument.parameter.negative_iterable == () and _takes_many(argument.hint) else [value]
+        for index, text in enumerate(values):
+            argument.append(Token(keyword=variable, value=text, source="environment", index=index))

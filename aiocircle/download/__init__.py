@@ -1,0 +1,1 @@
+"""From a selection to files: plan, transfer, store, record, report."""

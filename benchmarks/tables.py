@@ -1,0 +1,89 @@
+"""From single runs to a table, and to the sentences that say where aiocircle loses."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from attrs import frozen
+
+from benchmarks.peers import OURS, RECIPE
+from benchmarks.world import MIB, Workload
+
+_HEADINGS = ("peer", "version", "median s", "files/s", "MB/s", "x recipe", "aiocircle x", "CPU s", "peak MiB")
+
+
+@frozen
+class Run:
+    """What one run of a peer cost.
+
+    Attributes:
+        wall: Seconds from the start of its process to the end.
+        cpu: Seconds of user and system time of all its processes.
+        peak: Bytes of memory of the largest of them, at most.
+    """
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+@frozen
+class Row:
+    """A peer's runs over one workload.
+
+    Attributes:
+        peer: Its name.
+        version: Its version.
+        runs: Those that brought every file.
+        problem: Why there are no more of them; empty if all went well.
+    """
+
+    peer: str
+    version: str
+    runs: Sequence[Run]
+    problem: str
+
+    @property
+    def wall(self) -> float:
+        """The median of the wall seconds; no number if the peer failed."""
+        return median(run.wall for run in self.runs) if self.runs and not self.problem else float("nan")
+
+
+def table(workload: Workload, rows: Sequence[Row]) -> str:
+    """Return a Markdown table of a workload."""
+    walls = {row.peer: row.wall for row in rows}
+    lines = [_HEADINGS, ("---", "---", *["--:"] * (len(_HEADINGS) - 2))]
+    lines += [_cells(workload, row, walls) for row in rows]
+    return f"{workload}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def verdict(workload: Workload, rows: Sequence[Row]) -> str:
+    """Return in words whom aiocircle is slower than."""
+    ours = next((row.wall for row in rows if row.peer == OURS), float("nan"))
+    timed = [row for row in rows if row.peer != OURS and row.wall == row.wall]  # noqa: PLR0124 -- NaN is not itself
+    if ours != ours:  # noqa: PLR0124 -- the same
+        return f"{workload.name}: no figures of aiocircle."
+    ahead = [f"{row.peer} ({ours / row.wall:.2f} times its time)" for row in timed if row.wall < ours]
+    if ahead:
+        return f"{workload.name}: aiocircle LOSES to {', '.join(ahead)}."
+    return f"{workload.name}: aiocircle is slower than none of {', '.join(row.peer for row in timed) or 'nobody'}."
+
+
+def _cells(workload: Workload, row: Row, walls: dict[str, float]) -> tuple[str, ...]:
+    if row.problem:
+        return (row.peer, row.version, row.problem, *["-"] * (len(_HEADINGS) - 3))
+    return (
+        row.peer,
+        row.version,
+        f"{row.wall:.2f}",
+        f"{workload.count / row.wall:,.0f}",
+        f"{workload.total / row.wall / 1e6:,.0f}",
+        _ratio(walls.get(RECIPE), row.wall),
+        _ratio(row.wall, walls.get(OURS)),
+        f"{median(run.cpu for run in row.runs):.2f}",
+        f"{max(run.peak for run in row.runs) / MIB:.0f}",
+    )
+
+
+def _ratio(dividend: float | None, divisor: float | None) -> str:
+    ratio = (dividend or float("nan")) / (divisor or float("nan"))
+    return f"{ratio:.2f}" if ratio == ratio else "-"  # noqa: PLR0124 -- NaN is not itself

@@ -1,0 +1,189 @@
+"""A real nginx with a job's artifacts, behind a token, and the listing that CircleCI would give of them.
+
+Everything is static. The listing is the file ``listing/<job>/<page token>.json``; the artifacts have addresses of
+today's form, ``/output/job/<uuid>/artifacts/<node>/<path>``, on the same origin.
+"""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+PROJECT: Final = "gh/acme/web"
+TOKEN: Final = "benchmark-token"  # noqa: S105 -- known to the nginx below and to nobody else
+
+_FILES_PER_DIRECTORY: Final = 100
+_NODES: Final = 2
+_BLOCK: Final = 8 * MIB
+_START_SECONDS: Final = 10
+
+
+@frozen
+class Workload:
+    """One job's artifacts: so many files of one size."""
+
+    name: str
+    job: int
+    count: int
+    size: int
+
+    @property
+    def total(self) -> int:
+        """Bytes in all."""
+        return self.count * self.size
+
+    def __str__(self) -> str:
+        unit, divisor = ("MiB", MIB) if self.size >= MIB else ("KiB", KIB)
+        return f"{self.name}: {self.count:,} x {self.size // divisor} {unit}"
+
+
+FULL: Final = (
+    Workload("small", 1, 10_000, 8 * KIB),
+    Workload("medium", 2, 1_000, MIB),
+    Workload("large", 3, 4, 512 * MIB),
+)
+QUICK: Final = (
+    Workload("small", 1, 1_000, 8 * KIB),
+    Workload("medium", 2, 100, MIB),
+    Workload("large", 3, 2, 128 * MIB),
+)
+
+
+def find_nginx() -> str | None:
+    """Return nginx's path. Debian puts it where only root's PATH looks."""
+    return shutil.which(
+        "nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    )
+
+
+@contextmanager
+def served(nginx: str, prefix: Path) -> Iterator[str]:
+    """Run nginx over a directory for the length of a block and give its origin."""
+    port = _free_port()
+    (prefix / "nginx.conf").write_text(_configuration(prefix, port))
+    command = [nginx, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", str(prefix / "error.log")]
+    process = subprocess.Popen(command)
+    try:
+        _wait_for(process, port, prefix)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def published(workload: Workload, prefix: Path, origin: str, page_size: int) -> Iterator[None]:
+    """Put a job's artifacts and their listing under the prefix for the length of a block."""
+    job = str(uuid.UUID(int=workload.job))
+    artifacts = prefix / "output" / "job" / job / "artifacts"
+    listing = prefix / "listing" / str(workload.job)
+    places = [_place(number) for number in range(workload.count)]
+    items = [
+        {"path": path, "node_index": node, "url": f"{origin}/output/job/{job}/artifacts/{node}/{path}"}
+        for node, path in places
+    ]
+    try:
+        _write_files([artifacts / str(node) / path for node, path in places], workload.size)
+        _write_pages(listing, items, page_size or workload.count)
+        yield
+    finally:
+        shutil.rmtree(artifacts, ignore_errors=True)
+        shutil.rmtree(listing, ignore_errors=True)
+
+
+def _place(number: int) -> tuple[int, str]:
+    return number % _NODES, f"reports/{number // _FILES_PER_DIRECTORY:03d}/{number:05d}.bin"
+
+
+def _write_files(files: list[Path], size: int) -> None:
+    block = random.Random(0).randbytes(min(size, _BLOCK))
+    for directory in {file.parent for file in files}:
+        directory.mkdir(parents=True)
+    for file in files:
+        with file.open("wb") as out:
+            for _ in range(size // len(block)):
+                out.write(block)
+
+
+def _write_pages(directory: Path, items: list[dict[str, object]], size: int) -> None:
+    directory.mkdir(parents=True)
+    for page, start in enumerate(range(0, len(items), size)):
+        more = start + size < len(items)
+        body = {"items": items[start : start + size], "next_page_token": str(page + 1) if more else None}
+        (directory / f"{page}.json").write_text(json.dumps(body, separators=(",", ":")))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int, prefix: Path) -> None:
+    for _ in range(_START_SECONDS * 100):
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    log = prefix / "error.log"
+    raise RuntimeError(f"nginx did not start: {log.read_text() if log.exists() else 'it left no log'}")
+
+
+def _configuration(prefix: Path, port: int) -> str:
+    # Started as root, its workers would become a user who cannot read a private temporary directory.
+    user = "user root;" if os.geteuid() == 0 else ""
+    temporary = "\n".join(
+        f"    {kind}_temp_path {prefix}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""
+{user}
+daemon off;
+worker_processes 2;
+pid {prefix}/nginx.pid;
+error_log {prefix}/error.log;
+events {{ worker_connections 2048; }}
+http {{
+{temporary}
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    default_type application/octet-stream;
+    map $args $page {{
+        default 0;
+        "~(?:^|&)page-token=(?<token>[0-9]+)" $token;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=1024;
+        root {prefix};
+        if ($http_circle_token != "{TOKEN}") {{ return 401; }}
+        location ~ ^/api/v2/project/{PROJECT}/(?<job>[0-9]+)/artifacts$ {{
+            default_type application/json;
+            try_files /listing/$job/$page.json =404;
+        }}
+        location /api/ {{
+            default_type application/json;
+            return 404 '{{"message":"Not found."}}';
+        }}
+        location /output/ {{ }}
+        location / {{ return 404; }}
+    }}
+}}
+"""
