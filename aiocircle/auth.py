@@ -251,11 +251,12 @@ def _is_for(settings: Mapping[str, str], host: str) -> bool:
     return parse_host(origin, allow_http=True) == parse_host(host, allow_http=True)
 
 
-# The files are YAML, of which the CLI writes a mapping of plain scalars. What is not a plain or a quoted scalar is left
-# alone (aliases, tags, blocks, flows), and so are escapes in quotes: none of these settings needs one.
+# The files are YAML, of which the CLI writes a mapping of plain scalars. Any of these settings in another form (alias,
+# tag, block, escapes in quotes) spoils the file: a host that is not understood must not pass for the default.
+_KEY = re.compile(r"""["']?(?:token|host|endpoint)["']?\s*:""")
 _SETTING = re.compile(
-    r"""(?P<key>token|host|endpoint)[ ]*:[ ]+
-        (?: "(?P<double>[^"\\]*)" | '(?P<single>[^']*)' | (?P<plain>[^\s"'#&*!|>%@`{\[,?-][^\s]*) )
+    r"""(?P<key>token|host|endpoint)[ ]*:
+        (?:[ ]+(?: "(?P<double>[^"\\]*)" | '(?P<single>[^']*)' | (?P<plain>[^\s"'#&*!|>%@`{\[,?-]\S*) ))?
         [ ]*(?:[ ]\#.*)?""",
     re.VERBOSE,
 )
@@ -263,9 +264,14 @@ _NULLS = frozenset({"~", "null", "Null", "NULL"})
 
 
 def _flat_settings(text: str) -> dict[str, str]:
-    matches = filter(None, map(_SETTING.fullmatch, text.splitlines()))
-    values = ((match["key"], match["double"] or match["single"] or match["plain"] or "") for match in matches)
-    return {key: value for key, value in values if value not in _NULLS}
+    settings = {}
+    for line in filter(_KEY.match, text.splitlines()):
+        match = _SETTING.fullmatch(line)
+        if match is None:
+            raise ValueError("a setting in a form that is not read here")
+        value = match["double"] or match["single"] or match["plain"] or ""
+        settings[match["key"]] = "" if value in _NULLS else value
+    return settings
 
 
 # --- which origin may see it -----------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Client:
         found = find_token(explicit=token, token_file=None, environ=os.environ, home=Path.home(), host=self.host)
         self._token = found.token if found else None
         self._scheme = AuthScheme(auth)
-        self._scope = TokenScope(self.host, ("circle-artifacts.com", *artifact_hosts))
+        self._scope = TokenScope.of(self.host, artifact_hosts)
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
         self._max_wait = max_wait

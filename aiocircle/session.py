@@ -13,6 +13,7 @@ import json
 import logging
 import platform
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -32,7 +33,7 @@ from aiocircle.errors import (
     UnsafeAddressError,
     api_error_class,
 )
-from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried
+from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
 from aiocircle.ratelimit.limiter import RateLimiter, Route
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
 from aiocircle.transport import Answer, Timeouts, Transport
@@ -49,6 +50,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 IDEMPOTENT_METHODS = SAFE_METHODS | {"PUT", "DELETE"}
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+SENDABLE = re.compile(r"[!-~]+")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 USER_AGENT = f"aiocircle/{__version__} Python/{platform.python_version()}"
 
 HINTS = {
@@ -268,8 +271,9 @@ class Session:
         finally:
             if status is None:
                 self.limiter.lost(permit)
-            seconds = self.clock.monotonic() - began
-            self.emit(RequestSent(method=request.method, url=safe_url(str(url)), status=status, seconds=seconds))
+            if self.emit is not ignore:
+                seconds = self.clock.monotonic() - began
+                self.emit(RequestSent(method=request.method, url=safe_url(str(url)), status=status, seconds=seconds))
         answer.retry_after = self.limiter.answered(permit, status, answer.header_fields()).retry_after
         self._notice_deprecation(request, answer)
         return answer
@@ -277,7 +281,7 @@ class Session:
     def _credentials(self, url: URL) -> dict[str, str]:
         origin = url.origin()
         if origin not in self._credentials_of:
-            allowed = self._scope.allows(url.scheme, url.host or "", url.port)
+            allowed = self._scope.allows(url.scheme, url.raw_host or "", url.port)
             self._credentials_of[origin] = self._scheme.headers(self._token) if allowed else {}
         return self._credentials_of[origin]
 
@@ -336,7 +340,7 @@ def parse_address(text: str, *, base: URL | None = None) -> URL:
     Raises:
         UnsafeAddressError: It is not an absolute http or https address, or carries credentials.
     """
-    if not text or any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):  # noqa: PLR2004 -- control characters
+    if not text or CONTROL.search(text):
         raise UnsafeAddressError("the address is empty or has control characters in it")
     url = _url_of(text, base)
     if url is None:
@@ -350,7 +354,7 @@ def parse_address(text: str, *, base: URL | None = None) -> URL:
 
 def _url_of(text: str, base: URL | None) -> URL | None:
     try:
-        url = URL(quote(text, safe=PRINTABLE), encoded=True)
+        url = URL(text if SENDABLE.fullmatch(text) else quote(text, safe=PRINTABLE), encoded=True)
         if base is not None and not url.absolute:
             url = base.join(url)
         usable = url.scheme in {"http", "https"} and url.host and url.port is not None

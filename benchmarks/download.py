@@ -9,6 +9,7 @@ import os
 import platform
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,13 +18,13 @@ from pathlib import Path
 
 from attrs import asdict, define, field
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.peers import PEERS, Peer, Task
 from benchmarks.tables import Row, Run, table, verdict
 from benchmarks.world import FULL, KIB, QUICK, Workload, find_nginx, published, served
 
+ROOT = Path(__file__).resolve().parent.parent
 SECONDS_PER_RUN = 900
 
 
@@ -71,20 +72,27 @@ def run(peer: Peer, workload: Workload, origin: str, directory: Path) -> Run:
         status, result = _timed(peer, Task(origin, workload.job, output), directory)
         count, total = _brought(output)
         if status or (count, total) != (workload.count, workload.total):
-            said = (directory / "said.txt").read_text(errors="replace").strip().rsplit("\n", 1)[-1]
-            raise FailedRunError(f"exit {status}, {count:,} files of {workload.count:,}, {total:,} bytes; {said[:100]}")
+            last = (directory / "said.txt").read_text(errors="replace").strip().rsplit("\n", 1)[-1]
+            said = f" ({last[:100]})" if status and last else ""
+            raise FailedRunError(f"exit {status}, {count:,} files of {workload.count:,}, {total:,} bytes{said}")
         return result
     finally:
-        shutil.rmtree(directory)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _timed(peer: Peer, task: Task, directory: Path) -> tuple[int, Run]:
     stopwatch = [sys.executable, "-I", "-S", str(ROOT / "benchmarks" / "stopwatch.py")]
     command = [*stopwatch, str(directory / "cost.txt"), str(SECONDS_PER_RUN), *peer.command(task)]
-    with (directory / "said.txt").open("wb") as said:
-        subprocess.run(
-            command, env=_environment(directory) | task.environment, cwd=directory, stdout=said, stderr=said, check=True
-        )
+    environment = _environment(directory) | task.environment
+    with (
+        (directory / "said.txt").open("wb") as said,
+        subprocess.Popen(command, env=environment, cwd=directory, stdout=said, stderr=said) as process,
+    ):
+        try:
+            process.wait()
+        except BaseException:
+            process.terminate()
+            raise
     status, wall, cpu, peak = (directory / "cost.txt").read_text().split()
     return int(status), Run(float(wall), float(cpu), int(peak) * KIB)
 
@@ -143,6 +151,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: nginx ends and the files go
     nginx = find_nginx()
     if nginx is None:
         print("This benchmark serves the artifacts with nginx: apt-get install nginx", file=sys.stderr)

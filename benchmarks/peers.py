@@ -32,8 +32,8 @@ _RECIPE: Final = f"""cd "$OUTPUT" && {_LISTED} | wget --header="Circle-Token: $C
 
 _CURL: Final = f"""set -o pipefail
 {_LISTED} | sed -E 's#^.*/artifacts/(.*)$#url = "&"\\noutput = "\\1"#' > listing.txt && cd "$OUTPUT" &&
-exec curl -s --fail --parallel --parallel-max 64 --create-dirs --header "Circle-Token: $CIRCLE_TOKEN" \
-    --config ../listing.txt"""
+exec curl -s --no-progress-meter --fail --parallel --parallel-max 64 --create-dirs \
+    --header "Circle-Token: $CIRCLE_TOKEN" --config ../listing.txt"""
 
 _ARIA2: Final = f"""set -o pipefail
 {_LISTED} | sed -E 's#^.*/artifacts/(.*)$#&\\n  out=\\1#' > listing.txt &&
@@ -98,7 +98,7 @@ def _version_of_program(name: str) -> Callable[[], str]:
 
 
 def _version_of_packages(*names: str) -> Callable[[], str]:
-    return lambda: " ".join(version(name) for name in names)
+    return lambda: ", ".join(f"{name} {version(name)}" for name in names)
 
 
 def _own_version() -> str:

@@ -16,8 +16,13 @@ def _run(limit: int, command: list[str]) -> str:
     started = time.perf_counter()
     pid = os.posix_spawnp(command[0], command, os.environ, setsid=True)
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(pid, signal.SIGKILL))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.alarm(limit)
-    _, status, usage = os.wait4(pid, 0)
+    try:
+        _, status, usage = os.wait4(pid, 0)
+    except (KeyboardInterrupt, SystemExit):
+        os.killpg(pid, signal.SIGKILL)
+        raise
     wall = time.perf_counter() - started
     signal.alarm(0)
     return f"{os.waitstatus_to_exitcode(status)} {wall} {usage.ru_utime + usage.ru_stime} {usage.ru_maxrss}"

@@ -1,6 +1,6 @@
 """From single runs to a table, and to the sentences that say where aiocircle loses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from attrs import frozen
@@ -43,9 +43,9 @@ class Row:
     problem: str
 
     @property
-    def wall(self) -> float:
-        """The median of the wall seconds; no number if the peer failed."""
-        return median(run.wall for run in self.runs) if self.runs and not self.problem else float("nan")
+    def wall(self) -> float | None:
+        """The median of the wall seconds; ``None`` if the peer could not do it."""
+        return median(run.wall for run in self.runs) if self.runs and not self.problem else None
 
 
 def table(workload: Workload, rows: Sequence[Row]) -> str:
@@ -58,18 +58,18 @@ def table(workload: Workload, rows: Sequence[Row]) -> str:
 
 def verdict(workload: Workload, rows: Sequence[Row]) -> str:
     """Return in words whom aiocircle is slower than."""
-    ours = next((row.wall for row in rows if row.peer == OURS), float("nan"))
-    timed = [row for row in rows if row.peer != OURS and row.wall == row.wall]  # noqa: PLR0124 -- NaN is not itself
-    if ours != ours:  # noqa: PLR0124 -- the same
-        return f"{workload.name}: no figures of aiocircle."
-    ahead = [f"{row.peer} ({ours / row.wall:.2f} times its time)" for row in timed if row.wall < ours]
+    walls = {row.peer: row.wall for row in rows if row.wall}
+    ours = walls.pop(OURS, None)
+    if ours is None or not walls:
+        return f"{workload.name}: nothing to compare."
+    ahead = [f"{peer} ({ours / wall:.2f} times its time)" for peer, wall in walls.items() if wall < ours]
     if ahead:
         return f"{workload.name}: aiocircle LOSES to {', '.join(ahead)}."
-    return f"{workload.name}: aiocircle is slower than none of {', '.join(row.peer for row in timed) or 'nobody'}."
+    return f"{workload.name}: aiocircle is slower than none of {', '.join(walls)}."
 
 
-def _cells(workload: Workload, row: Row, walls: dict[str, float]) -> tuple[str, ...]:
-    if row.problem:
+def _cells(workload: Workload, row: Row, walls: Mapping[str, float | None]) -> tuple[str, ...]:
+    if row.wall is None:
         return (row.peer, row.version, row.problem, *["-"] * (len(_HEADINGS) - 3))
     return (
         row.peer,
@@ -80,10 +80,9 @@ def _cells(workload: Workload, row: Row, walls: dict[str, float]) -> tuple[str, 
         _ratio(walls.get(RECIPE), row.wall),
         _ratio(row.wall, walls.get(OURS)),
         f"{median(run.cpu for run in row.runs):.2f}",
-        f"{max(run.peak for run in row.runs) / MIB:.0f}",
+        f"{median(run.peak for run in row.runs) / MIB:.0f}",
     )
 
 
 def _ratio(dividend: float | None, divisor: float | None) -> str:
-    ratio = (dividend or float("nan")) / (divisor or float("nan"))
-    return f"{ratio:.2f}" if ratio == ratio else "-"  # noqa: PLR0124 -- NaN is not itself
+    return f"{dividend / divisor:.2f}" if dividend and divisor else "-"

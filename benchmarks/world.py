@@ -22,7 +22,7 @@ from attrs import frozen
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 PROJECT: Final = "gh/acme/web"
-TOKEN: Final = "benchmark-token"  # noqa: S105 -- known to the nginx below and to nobody else
+TOKEN: Final = "benchmark-token"
 
 _FILES_PER_DIRECTORY: Final = 100
 _NODES: Final = 2

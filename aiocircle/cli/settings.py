@@ -6,10 +6,10 @@ divided by commas. A flag wins over its variable. The token has no flag, since e
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from attrs import field, frozen
-from cyclopts import App, ArgumentCollection, Group, Parameter, Token
+from cyclopts import App, Argument, ArgumentCollection, Group, Parameter, Token
 
 import aiocircle
 from aiocircle.auth import find_token, parse_host
@@ -18,6 +18,9 @@ from aiocircle.errors import ConfigurationError
 PREFIX = "AIOCIRCLE_"
 DEFAULT_HOST = "https://circleci.com"
 
+FLAT = Parameter(name="*")  # the fields of a class as flags of the command
+SELECTION = Group.create_ordered("Which artifacts")
+FILES = Group.create_ordered("Files")
 CONNECTION = Group.create_ordered("Connection")
 DISPLAY = Group.create_ordered("Display")
 
@@ -52,16 +55,25 @@ class Connection:
         max_wait: Seconds to sit out a standstill of the rate limit.
     """
 
-    host: Annotated[str | None, _connection("CircleCI Server's address (or CIRCLE_HOST).")] = None
-    token_file: Annotated[Path | None, _connection("File with the token in it (or CIRCLE_TOKEN).")] = None
+    host: Annotated[str | None, _connection("CircleCI Server's address (or CIRCLE_HOST).", metavar="URL")] = None
+    token_file: Annotated[Path | None, _connection("File with the token in it (or CIRCLE_TOKEN).", metavar="FILE")] = (
+        None
+    )
     auth: Annotated[
-        Literal["circle-token", "bearer", "basic"], _connection("circle-token (default), bearer or basic.")
+        Literal["circle-token", "bearer", "basic"],
+        _connection("circle-token (default), bearer or basic.", metavar="SCHEME"),
     ] = "circle-token"
-    connect_timeout: Annotated[float, _connection("Seconds to connect (10).", validator=more_than_zero)] = 10.0
-    stall_timeout: Annotated[float, _connection("Seconds without a byte (60).", validator=more_than_zero)] = 60.0
-    retries: Annotated[int, _connection("Repetitions of a failed request (4).", validator=not_negative)] = 4
+    connect_timeout: Annotated[
+        float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=more_than_zero)
+    ] = 10.0
+    stall_timeout: Annotated[
+        float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=more_than_zero)
+    ] = 60.0
+    retries: Annotated[
+        int, _connection("Repetitions of a failed request (4).", metavar="N", validator=not_negative)
+    ] = 4
     max_wait: Annotated[
-        float, _connection("Seconds the rate limit may stand still (300).", validator=not_negative)
+        float, _connection("Seconds the rate limit may stand still (300).", metavar="SECONDS", validator=not_negative)
     ] = 300.0
 
 
@@ -80,6 +92,10 @@ class Display:
     verbose: Annotated[
         int, Parameter(alias="-v", count=True, help="Requests and waits; -vv: pages and transfers too.", group=DISPLAY)
     ] = 0
+
+
+USUAL_CONNECTION = Connection()
+USUAL_DISPLAY = Display()
 
 
 @frozen
@@ -139,8 +155,11 @@ def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
     for argument in arguments:
         variable = PREFIX + argument.name.lstrip("-").replace("-", "_").upper()
         value = os.environ.get(variable)
-        if not value or argument.tokens or not _is_setting(argument.name):
+        if not value or argument.tokens or not _is_setting(argument):
             continue
-        values = value.split(",") if argument.parameter.negative_iterable == () and _takes_many(argument.hint) else [value]
-        for index, text in enumerate(values):
+        for index, text in enumerate(value.split(",") if get_origin(argument.hint) is tuple else [value]):
             argument.append(Token(keyword=variable, value=text, source="environment", index=index))
+
+
+def _is_setting(argument: Argument) -> bool:
+    return argument.name.startswith("--") and SELECTION not in argument.parameter.group  # type: ignore[operator]

@@ -59,6 +59,11 @@ class Ledger:
         finally:
             self._rows.close()
 
+    @property
+    def was_empty(self) -> bool:
+        """Whether nothing was recorded when it was opened: then nothing needs to be looked up."""
+        return self._empty
+
     def size_of(self, target: SafePath, artifact: str) -> int | None:
         """Return the bytes that an artifact has at a final name if it was completed there, else ``None``."""
         if self._empty:

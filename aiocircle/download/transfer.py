@@ -67,7 +67,7 @@ class Transfer:
 
     async def present(self, target: SafePath, artifact: str) -> int | None:
         """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
-        return await self.hop(self._present, target, artifact)
+        return None if self.ledger.was_empty else await self.hop(self._present, target, artifact)
 
     async def hop(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a blocking function in one of the threads."""

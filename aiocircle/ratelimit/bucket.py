@@ -49,7 +49,7 @@ UNSEEN_ANSWERS = 3  # a quota missing from so many answers that do carry others 
 SHARED_WINDOWS = 5  # how many windows a quota counts as shared after somebody else was seen spending from it
 DEFAULT_WINDOW = 1.0  # CircleCI's guide: without a named window, limits are per second
 
-QuotaKey = tuple[str, float | None, str | None]
+QuotaKey = tuple[str, float | None, str | None, str | None]
 Reason = Literal["budget", "pause", "pace", "answer"]
 
 
@@ -232,7 +232,7 @@ class Bucket:
             if fact.limit and fact.window:
                 self._spacing = max(self._spacing, fact.window / fact.limit)
             return
-        key = (fact.system, fact.window, fact.name)
+        key = fact.key
         room = fact.remaining
         ceiling = room + ticket.answered_at_send + (0 if refused else 1)
         ends_at = now + _reset_of(fact)
@@ -257,7 +257,7 @@ class Bucket:
     def _forget_unseen(self, facts: RateFacts) -> None:
         if not facts.quotas:
             return
-        shown = {(fact.system, fact.window, fact.name) for fact in facts.quotas}
+        shown = {fact.key for fact in facts.quotas}
         for key in [key for key in self.quotas if key not in shown]:
             self.quotas[key].unseen += 1
             if self.quotas[key].unseen >= UNSEEN_ANSWERS:

@@ -201,8 +201,8 @@ class RateLimiter:
         route = permit.route
         if facts.quotas and route not in self._settled:
             self._settled.add(route)
-            known = {(*key, quota.limit) for key, quota in permit.lane.bucket.quotas.items()}
-            shown = {(fact.system, fact.window, fact.name, fact.limit) for fact in facts.quotas}
+            known = {(key, quota.limit) for key, quota in permit.lane.bucket.quotas.items()}
+            shown = {(fact.key, fact.limit) for fact in facts.quotas}
             if known and not known & shown:
                 self._separate(route, permit.lane)
         lane = self._lane(route)

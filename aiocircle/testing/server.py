@@ -30,6 +30,30 @@ _SHUTDOWN_SECONDS = 0.2
 _MAX_LINE = 65_536
 
 
+class _Server(web.Server):
+    """aiohttp's server, and a grip on its connections: those with unsent bytes would outlive it."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__(
+            handler, handler_cancellation=True, access_log=None, max_line_size=_MAX_LINE, max_field_size=_MAX_LINE
+        )
+        self._transports: dict[object, asyncio.Transport] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        self._transports[handler] = transport
+        super().connection_made(handler, transport)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        self._transports.pop(handler, None)
+        super().connection_lost(handler, exc)
+
+    async def stop(self) -> None:
+        """Close every connection, with or without its unsent bytes."""
+        await self.shutdown(_SHUTDOWN_SECONDS)
+        for transport in list(self._transports.values()):
+            transport.abort()
+
+
 class Simulator:
     """A CircleCI on 127.0.0.1: ``async with Simulator(World.demo()) as sim: ...``.
 
@@ -93,7 +117,7 @@ class Simulator:
         self._own_artifact_origin = artifact_origin
         self._ports = {"api": port, "storage": storage_port}
         self._ssl = ssl_context
-        self._open: list[tuple[asyncio.Server, web.Server]] = []
+        self._open: list[tuple[asyncio.Server, _Server]] = []
         self._service = Service(
             world=self.world,
             api=Api(self.world, Answers(self.world, self._origins), PageTokens(secret), page_size),
@@ -142,16 +166,14 @@ class Simulator:
         self._service.closing.set()
         for listener, _ in self._open:
             listener.close()
-        await asyncio.gather(*(server.shutdown(_SHUTDOWN_SECONDS) for _, server in self._open))
+        await asyncio.gather(*(server.stop() for _, server in self._open))
         for listener, _ in self._open:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(listener.wait_closed(), _SHUTDOWN_SECONDS)
         self._open.clear()
 
     async def _listen(self, handler: Handler, port: int, *, secure: bool) -> str:
-        server = web.Server(
-            handler, handler_cancellation=True, access_log=None, max_line_size=_MAX_LINE, max_field_size=_MAX_LINE
-        )
+        server = _Server(handler)
         context = self._ssl if secure else None
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port, ssl=context, backlog=1024)
         self._open.append((listener, server))

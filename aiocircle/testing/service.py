@@ -80,7 +80,8 @@ class Service:
         if wanted and found:
             fetched = (found[0].number or 0, wanted.node_index, wanted.path)
             exchange.fetched_before = self.stats.fetches[fetched] > 0
-            self.stats.fetches[fetched] += request.method == "GET"
+            if request.method == "GET":
+                self.stats.fetches[fetched] += 1
         exchange.proceed = functools.partial(self._storage_truth, exchange, found or None)
         return await self._serve(exchange, "storage", None, fetched)
 

@@ -70,7 +70,7 @@ class _Query(NamedTuple):
     expires: float
 
 
-# Addresses that are signed in the same second differ in nothing but path and signature, so both of these are remembered.
+# Addresses signed in the same second differ in nothing but path and signature: what they share is remembered.
 @functools.lru_cache(maxsize=64)
 def _unsigned_query(issued: int, ttl: int) -> str:
     date = datetime.fromtimestamp(issued, UTC).strftime(_DATE)

@@ -287,6 +287,12 @@ def test_a_directory_is_no_token_file(tmp_path: Path) -> None:
         ("token: null", None),
         ("token:", None),
         ("token:abc", None),
+        ("token: abc\nhost:\nendpoint: # none", "abc"),
+        ("token: abc\nhost: ~", "abc"),
+        ('token: abc\nhost: "https:\\/\\/ci.example.com"', None),
+        ("token: abc\nhost: >-\n  https://ci.example.com", None),
+        ("token: abc\nhost: *other", None),
+        ('token: abc\n"host": https://ci.example.com', None),
         ("  token: abc", None),
         ("other:\n  token: abc", None),
         ("token: |\n  abc", None),
@@ -526,10 +532,18 @@ def test_a_malformed_artifact_host_is_refused(host: str) -> None:
         TokenScope(artifact_hosts=(host,))
 
 
-@given(scheme=st.text(max_size=6) | st.just("https"), host=st.text(max_size=40), port=st.none() | st.integers())
-def test_arbitrary_hosts_are_judged_and_refused(scheme: str, host: str, port: int | None) -> None:
-    assert not CLOUD.allows(scheme, host, port)
-    assert not CLOUD.allows(scheme, f"circle-artifacts.com{host or 'x'}x", port)
+@given(host=st.text(max_size=40), port=st.none() | st.integers())
+def test_whatever_stands_around_an_allowed_host_makes_it_another(host: str, port: int | None) -> None:
+    assert not CLOUD.allows("https", f"circle-artifacts.com{host}.example", port)
+    assert not CLOUD.allows("https", f"circleci.com{host}x", port)
+    if CLOUD.allows("https", f"{host}circle-artifacts.com", port):
+        assert host == "" or host.endswith(".")
+        assert port in {None, 443}
+
+
+@given(scheme=st.text(max_size=6), host=st.text(max_size=300), port=st.none() | st.integers())
+def test_judging_a_host_never_raises(scheme: str, host: str, port: int | None) -> None:
+    assert CLOUD.allows(scheme, host, port) in {True, False}
 
 
 # --- logs and errors ---

@@ -1,0 +1,119 @@
+"""The app: commands, help, and what becomes of errors."""
+
+import asyncio
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from aiocircle._version import __version__
+from aiocircle.cli.exits import ExitCode, UsageError, code_of, root_of
+from aiocircle.cli.help import PlainHelp
+from aiocircle.cli.interrupts import terminate_like_ctrl_c
+from aiocircle.cli.output import Output, ReaderGoneError
+from aiocircle.cli.settings import PREFIX, from_environment
+from aiocircle.errors import AioCircleError
+
+EXAMPLES = """\
+Examples:
+  aiocircle download gh/acme/web --job 1234 -o out
+  aiocircle download https://app.circleci.com/pipelines/gh/acme/web/42
+  aiocircle download gh/acme/web --latest --branch main --include '*.xml'
+"""
+ENVIRONMENT = """\
+The token comes from CIRCLE_TOKEN, --token-file or the official CLI.
+Settings have variables too: --stall-timeout is AIOCIRCLE_STALL_TIMEOUT.
+"""
+
+app = App(
+    name="aiocircle",
+    version=f"aiocircle {__version__}",
+    help="Download everything your CircleCI jobs stored, as fast as the rate limit allows.",
+    help_format="plaintext",
+    help_formatter=PlainHelp(),
+    help_epilogue=EXAMPLES + "\n" + ENVIRONMENT,
+    default_parameter=Parameter(negative=()),
+    config=from_environment,
+    exit_on_error=False,
+    print_error=False,
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+app.command("aiocircle.cli.download:download", help="Fetch the artifacts of a job, a workflow or a pipeline.")
+app.command("aiocircle.cli.me:me", help="Print whom the token belongs to: a cheap check of it.", help_epilogue="")
+app.command(
+    "aiocircle.cli.completion:completion", help="Print a completion script for bash, zsh or fish.", help_epilogue=""
+)
+
+_TOKEN_FLAG = re.compile(r"--?(?:[a-z]+-)*token(?:=.*)?", re.IGNORECASE | re.DOTALL)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; no error comes out of here.
+
+    Args:
+        arguments: Those of the command line; ``sys.argv`` by default.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    terminate_like_ctrl_c()
+    _quieten()
+    try:
+        return _explained(lambda: _run(given), wants_traceback=_is_very_verbose(given))
+    except ReaderGoneError:
+        return ExitCode.GENERAL
+
+
+def _run(given: Sequence[str]) -> int:
+    if any(_TOKEN_FLAG.fullmatch(argument) for argument in given):
+        raise UsageError(
+            "the token is not an argument, since every user of this machine could read it",
+            hint="set CIRCLE_TOKEN, or name a file that holds it with --token-file",
+        )
+    result = app(given)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _explained(command: Callable[[], int], *, wants_traceback: bool) -> int:
+    """Turn whatever comes out of a command into a sentence and an exit code."""
+    output = Output()
+    try:
+        return command()
+    except CycloptsError as error:
+        output.complain(UsageError(_sentence(error), hint="'aiocircle --help' and 'aiocircle COMMAND --help' show how"))
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        output.complain(AioCircleError("stopped"))
+        return ExitCode.CANCELLED
+    except Exception as error:  # noqa: BLE001 -- nobody is to see a traceback who has not asked for one
+        root = root_of(error)
+        if isinstance(root, ReaderGoneError):
+            return ExitCode.GENERAL
+        if isinstance(root, AioCircleError):
+            output.complain(root)
+            return code_of(root)
+        output.internal_error(error, with_traceback=wants_traceback)
+        return ExitCode.GENERAL
+
+
+def _sentence(error: CycloptsError) -> str:
+    error.verbose = False
+    text = str(error)
+    return text[:1].lower() + text[1:].rstrip()
+
+
+def _is_very_verbose(given: Sequence[str]) -> bool:
+    if not given:
+        return False
+    flags = sum(len(one) - 1 for one in given if re.fullmatch("-v+", one)) + list(given).count("--verbose")
+    variable = os.environ.get(f"{PREFIX}VERBOSE", "")
+    return max(flags, int(variable) if variable.isdecimal() else 0) > 1
+
+
+def _quieten() -> None:
+    """Keep libraries from writing to stderr on their own: what they say is said by events and errors."""
+    logger: Any = logging.getLogger()
+    logger.addHandler(logging.NullHandler())

@@ -1,0 +1,91 @@
+"""The live display of a download on a terminal, drawn on stderr with rich."""
+
+from typing import Self
+
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from aiocircle.cli.output import binary, printable
+from aiocircle.cli.progress import Progress, Running
+
+NARROW = 60  # columns below which a transfer has no bar
+BAR = 20  # columns
+FIGURES = 22  # columns, as of "512.0 MiB of 512.0 MiB"
+SHORTEST_NAME = 8  # columns
+
+
+class Drawing:
+    """Draws a run's progress; a context manager that leaves the terminal as it was."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=False)
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def refresh(self, now: float) -> None:
+        """Draw the state as it is now."""
+        self._live.update(Group(*self._lines(now, self._console.width - 1)), refresh=True)
+
+    def _lines(self, now: float, width: int) -> list[Text]:
+        lines = [_overall(self._progress, now, width), self._second_line(now)]
+        lines += [_transfer(one, width) for one in self._progress.largest()]
+        for one in lines:
+            one.no_wrap = True
+            one.truncate(width, overflow="ellipsis")
+        return lines
+
+    def _second_line(self, now: float) -> Text:
+        wait = self._progress.waiting(now)
+        if wait:
+            return Text(wait, style="yellow")
+        return Text("all listed" if self._progress.listed else "listing ...", style="dim")
+
+
+def _overall(progress: Progress, now: float, width: int) -> Text:
+    """Return the line of totals; what matters least is left out where it does not fit."""
+    files, size = progress.rates(now)
+    seconds = f"{now - progress.began:.0f} s"
+    parts = [progress.counts(), binary(progress.size), f"{files:,.0f} files/s", f"{binary(size)}/s", seconds]
+    failed = f"{progress.failed:,} failed" if progress.failed else ""
+    while len(parts) > 1 and len("  ".join([*parts, failed])) > width:
+        parts.pop()
+    text = Text("  ".join(parts))
+    text.stylize("bold", 0, len(parts[0]))
+    return text.append(f"  {failed}", style="red") if failed else text
+
+
+def _transfer(one: Running, width: int) -> Text:
+    figures = f"{binary(one.received)} of {binary(one.size)}" if one.size else binary(one.received)
+    tail = Text(f"  {figures:>{FIGURES}}")
+    if width >= NARROW and one.size:
+        tail = _bar(min(1.0, one.received / one.size)) + tail
+    room = max(SHORTEST_NAME, width - tail.cell_len - 4)
+    name = _end_of(printable(one.target), room)
+    name.pad_right(room - name.cell_len)
+    return Text("  ") + name + Text("  ") + tail
+
+
+def _bar(share: float) -> Text:
+    filled = int(share * BAR)
+    # Told apart by their weight as well: there may be no colours.
+    return Text.assemble(("━" * filled, "cyan"), ("─" * (BAR - filled), "dim"))
+
+
+def _end_of(name: str, room: int) -> Text:
+    """Return a name in so many columns, its beginning left out if need be: the end is what tells names apart."""
+    if cell_len(name) <= room:
+        return Text(name)
+    while cell_len(name) >= room:
+        name = name[1:]
+    return Text(f"…{name}")

@@ -1,0 +1,94 @@
+"""What ``-v`` shows: requests, repetitions and waits as lines; with ``-vv`` pages and transfers as well."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aiocircle.cli.output import Output, binary
+from aiocircle.events import (
+    DeprecationNoticed,
+    Event,
+    LimitWaited,
+    LimitWaiting,
+    ListingEnded,
+    PageFetched,
+    RequestSent,
+    Retried,
+    TransferEnded,
+    TransferStarted,
+)
+
+_REASONS = {"budget": "its budget is used up", "pause": "the host asked for it", "pace": "feeling the way up"}
+
+
+class Narrator:
+    """Writes events as lines.
+
+    Args:
+        output: Where to.
+        level: 0: only what is going to be removed from the API; 1 and 2 as above.
+    """
+
+    def __init__(self, output: Output, level: int) -> None:
+        self._output = output
+        self._sentences: dict[type, Callable[[Any], str]] = {}
+        for sentences in (_ALWAYS, _VERBOSE, _VERY_VERBOSE)[: level + 1]:
+            self._sentences.update(sentences)
+
+    def __call__(self, event: Event) -> None:
+        """Write the event, if it is one of this level."""
+        sentence = self._sentences.get(type(event))
+        if sentence:
+            self._output.note(sentence(event))
+
+
+def _request(event: RequestSent) -> str:
+    return f"{event.method} {event.url}: {event.status or 'no answer'}, {event.seconds:.3f} s"
+
+
+def _retried(event: Retried) -> str:
+    return f"{event.operation}: try {event.attempt} failed ({event.reason}), again in {event.after:.1f} s"
+
+
+def _waiting(event: LimitWaiting) -> str:
+    return f"waiting for the rate limit of {event.bucket}, {event.seconds:.1f} s: {_REASONS[event.reason]}"
+
+
+def _waited(event: LimitWaited) -> str:
+    return f"waited for the rate limit of {event.bucket}, {event.seconds:.1f} s"
+
+
+def _deprecated(event: DeprecationNoticed) -> str:
+    dates = f"deprecation: {event.deprecation or '?'}, sunset: {event.sunset or '?'}"
+    return f"the host is going to remove '{event.operation}' ({dates}); is there a newer aiocircle?"
+
+
+def _page(event: PageFetched) -> str:
+    return f"{event.operation}: page {event.number}, {event.items} items"
+
+
+def _listed(event: ListingEnded) -> str:
+    return f"everything is listed: {event.total:,} files"
+
+
+def _started(event: TransferStarted) -> str:
+    return f"{event.target}: {'size unknown' if event.size is None else binary(event.size)}"
+
+
+def _ended(event: TransferEnded) -> str:
+    told = event.reason or binary(event.size)
+    return f"{event.target or '(no name)'}: {event.status}, {told}"
+
+
+_ALWAYS: dict[type, Callable[[Any], str]] = {DeprecationNoticed: _deprecated}
+_VERBOSE: dict[type, Callable[[Any], str]] = {
+    RequestSent: _request,
+    Retried: _retried,
+    LimitWaiting: _waiting,
+    LimitWaited: _waited,
+}
+_VERY_VERBOSE: dict[type, Callable[[Any], str]] = {
+    PageFetched: _page,
+    ListingEnded: _listed,
+    TransferStarted: _started,
+    TransferEnded: _ended,
+}

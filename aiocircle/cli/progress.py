@@ -1,0 +1,177 @@
+"""How far a download is: counters fed by events, and two ways to show them.
+
+Events come for every file, so their handler counts and does nothing else. What is shown is made from the counters a few
+times a second (on a terminal, with rich) or every few seconds (elsewhere, as plain lines).
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from attrs import define, field
+
+from aiocircle.cli.output import Output, binary
+from aiocircle.events import (
+    Event,
+    ItemPlanned,
+    LimitWaited,
+    LimitWaiting,
+    ListingEnded,
+    TransferEnded,
+    TransferProgress,
+    TransferStarted,
+)
+
+REFRESH = 1 / 8  # seconds
+LINE_EVERY = 3.0  # seconds, where there is no terminal
+WINDOW = 3.0  # seconds over which rates are taken
+SHOWN_TRANSFERS = 4
+LARGE = 1024 * 1024  # bytes of which a transfer is worth a bar
+
+
+@define(eq=False)
+class Running:
+    """A transfer under way; ``size`` is ``None`` where the host did not say."""
+
+    target: str
+    size: int | None
+    received: int = 0
+
+
+@define(eq=False)
+class Progress:
+    """Counters of a run. Give it to a client as ``on_event``, or call it from there."""
+
+    began: float = field(factory=time.monotonic)
+    found: int = 0
+    listed: bool = False
+    done: int = 0
+    failed: int = 0
+    size: int = 0
+    running: dict[str, Running] = field(factory=dict)
+    waits: dict[str, float] = field(factory=dict)
+    _samples: deque[tuple[float, int, int]] = field(factory=deque)
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        handler = _HANDLERS.get(type(event))
+        if handler:
+            handler(self, event)
+
+    def rates(self, now: float) -> tuple[float, float]:
+        """Return files and bytes per second over the last few seconds; call it regularly."""
+        samples = self._samples
+        if not samples:
+            samples.append((self.began, 0, 0))
+        samples.append((now, self.done, self.size))
+        while len(samples) > 2 and samples[1][0] <= now - WINDOW:  # noqa: PLR2004 -- one before the window, one in it
+            samples.popleft()
+        since, done, size = samples[0]
+        seconds = max(now - since, 0.001)
+        return (self.done - done) / seconds, max(0, self.size - size) / seconds
+
+    def largest(self) -> list[Running]:
+        """Return the few largest transfers under way, the largest first."""
+        large = [one for one in self.running.values() if max(one.size or 0, one.received) >= LARGE]
+        return sorted(large, key=lambda one: (-(one.size or one.received), one.target))[:SHOWN_TRANSFERS]
+
+    def waiting(self, now: float) -> str | None:
+        """Return what is being waited for, in words."""
+        if not self.waits:
+            return None
+        left = max(self.waits.values()) - now
+        return "waiting for the rate limit" + (f", {left:.0f} s left" if left >= 0.5 else "")  # noqa: PLR2004 -- rounds to 1
+
+    def counts(self) -> str:
+        """Return how many files of how many are done."""
+        return f"{self.done:,} of {self.found:,}{'' if self.listed else '+'} files"
+
+    def _started(self, event: TransferStarted) -> None:
+        self.running[event.target] = Running(event.target, event.size)
+
+    def _progressed(self, event: TransferProgress) -> None:
+        self.size += event.received
+        if event.target in self.running:
+            self.running[event.target].received += event.received
+
+    def _ended(self, event: TransferEnded) -> None:
+        ran = self.running.pop(event.target, None)
+        if event.status == "stored":
+            self.size += event.size - (ran.received if ran else 0)
+        if event.status == "failed":
+            self.failed += 1
+        if event.target and event.status != "duplicate":
+            self.done += 1
+
+    def _planned(self, event: ItemPlanned) -> None:
+        self.found = event.total
+
+    def _all_listed(self, event: ListingEnded) -> None:
+        self.found, self.listed = event.total, True
+
+    def _waits(self, event: LimitWaiting) -> None:
+        self.waits[event.bucket] = event.until
+
+    def _waited(self, event: LimitWaited) -> None:
+        self.waits.pop(event.bucket, None)
+
+
+_HANDLERS: dict[type, Callable[[Progress, Any], None]] = {
+    TransferStarted: Progress._started,
+    TransferProgress: Progress._progressed,
+    TransferEnded: Progress._ended,
+    ItemPlanned: Progress._planned,
+    ListingEnded: Progress._all_listed,
+    LimitWaiting: Progress._waits,
+    LimitWaited: Progress._waited,
+}
+
+
+@asynccontextmanager
+async def shown(progress: Progress, output: Output, *, live: bool) -> AsyncIterator[None]:
+    """Show a run's progress on stderr while the block lasts.
+
+    Args:
+        progress: Its counters.
+        output: Where plain lines go; a quiet one shows nothing.
+        live: Draw on a terminal.
+    """
+    if output.quiet:
+        yield
+        return
+    task = asyncio.create_task(_draw(progress) if live else _tell(progress, output))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def line(progress: Progress, now: float) -> str:
+    """Return the state of a run as a plain line."""
+    files, size = progress.rates(now)
+    parts = [progress.counts(), binary(progress.size), f"{files:,.0f} files/s", f"{binary(size)}/s"]
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    if wait := progress.waiting(now):
+        parts.append(wait)
+    return ", ".join(parts)
+
+
+async def _tell(progress: Progress, output: Output) -> None:
+    while True:
+        await asyncio.sleep(LINE_EVERY)
+        output.note(line(progress, time.monotonic()))
+
+
+async def _draw(progress: Progress) -> None:
+    from aiocircle.cli.display import Drawing  # noqa: PLC0415 -- rich is for terminals
+
+    with Drawing(progress) as drawing:
+        while True:
+            drawing.refresh(time.monotonic())
+            await asyncio.sleep(REFRESH)
