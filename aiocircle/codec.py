@@ -24,6 +24,8 @@ from aiocircle.errors import DecodeError
 
 T = TypeVar("T")
 
+LONGEST_QUOTED = 24  # characters
+
 
 @attrs.frozen(kw_only=True)
 class Model:
@@ -32,8 +34,13 @@ class Model:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
-def parse_json(text: bytes, *, what: str) -> Any:
+def parse_json(text: bytes, *, what: str, hide: Callable[[str], str] = str) -> Any:
     """Return the JSON value of a body.
+
+    Args:
+        text: The body.
+        what: What was asked for, for the error's message.
+        hide: Takes secrets out of what the message quotes.
 
     Raises:
         DecodeError: It is not JSON; says what it looks like instead.
@@ -41,11 +48,13 @@ def parse_json(text: bytes, *, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        looks_like = "an HTML page" if text.lstrip()[:1] == b"<" else f"{text[:60]!r}"
-        raise DecodeError(
-            f"{what}: the answer is not JSON but {looks_like}",
-            hint="is the host an API of CircleCI, and is no proxy or login page in between?",
-        ) from None
+        pass  # what is raised here must not have the decoder's error, and with it the whole body, as its context
+    start = hide(text[:4096].decode("utf-8", "replace")).lstrip()
+    looks_like = "an HTML page" if start.startswith("<") else repr(start[:60])
+    raise DecodeError(
+        f"{what}: the answer is not JSON but {looks_like}",
+        hint="is the host an API of CircleCI, and is no proxy or login page in between?",
+    )
 
 
 def decode(cls: type[T], value: Any, *, what: str) -> T:
@@ -58,7 +67,11 @@ def decode(cls: type[T], value: Any, *, what: str) -> T:
         return _converter.structure(value, cls)
     except (ClassValidationError, IterableValidationError, TypeError, ValueError) as error:
         problems = tuple(transform_error(error, path="$", format_exception=_in_words))
-        raise DecodeError(f"{what}: the answer has an unexpected shape ({problems[0]})", problems=problems) from None
+    raise DecodeError(
+        f"{what}: the answer has an unexpected shape ({problems[0]})",
+        problems=problems,
+        hint="the host may be no API of CircleCI; if it is, this is worth a report",
+    )
 
 
 def _in_words(error: BaseException, _type: type | None) -> str:
@@ -76,7 +89,8 @@ def _expect(kind: type, name: str) -> Callable[[Any, Any], Any]:
 
 def _number(convert: type[int] | type[float], name: str) -> Callable[[Any, Any], Any]:
     def structure(value: Any, _type: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
+        cut = isinstance(value, float) and convert is int and not value.is_integer()
+        if isinstance(value, bool) or not isinstance(value, int | float | str) or cut:
             raise TypeError(f"{name} expected, not {_shown(value)}")
         try:
             return convert(value)
@@ -103,8 +117,11 @@ def _uuid(value: Any, _type: Any) -> UUID:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 -- long enough to recognise
+    """Name a value by its kind. Quoted is only what is too short to be a token or a signed address."""
+    if isinstance(value, list | dict):
+        return "an array" if isinstance(value, list) else "an object"
+    text = json.dumps(value)
+    return text if len(text) <= LONGEST_QUOTED else f"a value of {len(text)} characters"
 
 
 def _model_hook(cls: type[Model], converter: Converter) -> Callable[[Any, Any], Any]:

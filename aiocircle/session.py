@@ -33,6 +33,7 @@ from aiocircle.errors import (
     UnsafeAddressError,
     api_error_class,
 )
+from aiocircle.hosts import DEFAULT_PORTS, normal_host
 from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
 from aiocircle.ratelimit.limiter import RateLimiter, Route
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
@@ -194,8 +195,11 @@ class Session:
         async def consume(answer: Answer) -> Any:
             text = await answer.read(MAX_JSON)
             if len(text) > MAX_JSON:
-                raise DecodeError(f"{operation}: the answer is longer than {MAX_JSON >> 20} MiB")
-            return parse_json(text, what=operation) if text.strip() else None
+                raise DecodeError(
+                    f"{operation}: the answer is longer than {MAX_JSON >> 20} MiB",
+                    hint="no answer of the API is; is something else in between?",
+                )
+            return parse_json(text, what=operation, hide=self._hide) if text.strip() else None
 
         return await self.call(request, consume)
 
@@ -237,7 +241,7 @@ class Session:
                 return await consume(answer)
             raise await self._refusal(request, answer)
         finally:
-            await answer.release()
+            answer.close()
 
     async def _follow(self, request: Request) -> Answer:
         """Send the request and follow where it leads. 3xx of anything but GET and HEAD is left as an answer."""
@@ -248,7 +252,7 @@ class Session:
             if answer.status not in REDIRECTS or location is None or request.method not in SAFE_METHODS:
                 answer.redirected = here is not request
                 return answer
-            await answer.release()
+            await answer.drain()
             here = evolve(here, url=parse_address(location, base=here.url))
         raise UnsafeAddressError(f"{request.operation}: more than {MAX_HOPS} redirects")
 
@@ -257,7 +261,6 @@ class Session:
         origin = f"{url.scheme}://{url.host}:{url.port}"
         permit = await self.limiter.acquire(Route(origin, request.group, not request.bulk), max_wait=self._max_wait)
         began = self.clock.monotonic()
-        status: int | None = None
         try:
             answer = await self._transport.open(
                 request.method,
@@ -267,16 +270,20 @@ class Session:
                 timeouts=self._timeouts,
                 bulk=request.bulk,
             )
-            status = answer.status
-        finally:
-            if status is None:
-                self.limiter.lost(permit)
-            if self.emit is not ignore:
-                seconds = self.clock.monotonic() - began
-                self.emit(RequestSent(method=request.method, url=safe_url(str(url)), status=status, seconds=seconds))
-        answer.retry_after = self.limiter.answered(permit, status, answer.header_fields()).retry_after
+        except BaseException:
+            self.limiter.lost(permit)
+            self._tell(request, None, began)
+            raise
+        self._tell(request, answer.status, began)
+        answer.retry_after = self.limiter.answered(permit, answer.status, answer.header_fields()).retry_after
         self._notice_deprecation(request, answer)
         return answer
+
+    def _tell(self, request: Request, status: int | None, began: float) -> None:
+        if self.emit is not ignore:
+            seconds = self.clock.monotonic() - began
+            url = safe_url(str(request.url))
+            self.emit(RequestSent(method=request.method, url=url, status=status, seconds=seconds))
 
     def _credentials(self, url: URL) -> dict[str, str]:
         origin = url.origin()
@@ -306,24 +313,28 @@ class Session:
             text = (await answer.read(MAX_ERROR_BODY))[:MAX_ERROR_BODY].decode("utf-8", "replace")
         except TransportError:
             text = ""
-        body, message = _words_of(redact(text, *(() if self._token is None else (self._token,))))
+        body, message = _words_of(text, self._hide)
         if answer.status in REDIRECTS:
             message = "the host redirects this, and it was not followed"
         return api_error_class(answer.status)(
             answer.status,
             request.operation,
             message or "(the host gave no reason)",
-            request_id=answer.headers.get("X-Request-Id"),
+            request_id=self._hide(answer.headers.get("X-Request-Id", "")) or None,
             body=body,
             retry_after=answer.retry_after,
             redirected=answer.redirected,
             hint=HINTS.get(answer.status),
         )
 
+    def _hide(self, text: str) -> str:
+        return redact(text, *(() if self._token is None else (self._token,)))
+
     def _notice_deprecation(self, request: Request, answer: Answer) -> None:
         deprecation, sunset = answer.headers.get("Deprecation"), answer.headers.get("Sunset")
         if (deprecation or sunset) and request.operation not in self._noticed:
             self._noticed.add(request.operation)
+            deprecation, sunset = deprecation and self._hide(deprecation), sunset and self._hide(sunset)
             logger.warning(
                 "%s is going to be removed (deprecation: %s, sunset: %s)", request.operation, deprecation, sunset
             )
@@ -355,9 +366,9 @@ def parse_address(text: str, *, base: URL | None = None) -> URL:
 def _url_of(text: str, base: URL | None) -> URL | None:
     try:
         url = URL(text if SENDABLE.fullmatch(text) else quote(text, safe=PRINTABLE), encoded=True)
-        if base is not None and not url.absolute:
+        if base is not None and not url.scheme:
             url = base.join(url)
-        usable = url.scheme in {"http", "https"} and url.host and url.port is not None
+        usable = url.scheme in DEFAULT_PORTS and url.port and normal_host(url.host or "")
     except (ValueError, UnicodeError):
         return None
     return url if usable else None
@@ -373,14 +384,25 @@ def _failure_of(error: APIError | TransportError, request: Request) -> Failure:
     return Failure()
 
 
-def _words_of(text: str) -> tuple[Any, str]:
+def _words_of(text: str, hide: Callable[[str], str]) -> tuple[Any, str]:
     """Return an error body as a value and as a line; services do not agree on its shape (facts, section 11)."""
     try:
-        body = json.loads(text)
+        body = words = _hidden(json.loads(text), hide)
+        while isinstance(words, dict):
+            words = next((words[key] for key in ("message", "error", "detail", "title") if words.get(key)), None)
+        return body, " ".join(str(words or "").split())[:300]
     except (ValueError, RecursionError):
+        text = hide(text)
         is_page = text.lstrip().startswith("<")
         return text[:500], "(an HTML or XML page)" if is_page else " ".join(text.split())[:200]
-    words = body
-    while isinstance(words, dict):
-        words = next((words[key] for key in ("message", "error", "detail", "title") if words.get(key)), None)
-    return body, " ".join(str(words or "").split())[:300]
+
+
+def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
+    """Return a JSON value without secrets: looked for in its strings, since its text may spell them with escapes."""
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, list):
+        return [_hidden(item, hide) for item in value]
+    if isinstance(value, dict):
+        return {hide(key): _hidden(item, hide) for key, item in value.items()}
+    return value

@@ -5,6 +5,7 @@ this module as an exception is ours: aiohttp's own carry the request's headers, 
 ``args``.
 """
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ from aiocircle.errors import (
 
 READ_BUFFER = 256 * 1024  # bytes a connection may receive ahead of its reader
 DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection
+DRAIN_SECONDS = 1.0  # worth waiting for them; a new connection costs less than that
 
 
 @frozen(kw_only=True)
@@ -84,27 +86,42 @@ class Answer:
         raise failure  # outside of the handler, so that no context keeps aiohttp's error, and its headers, alive
 
     async def read(self, limit: int) -> bytes:
-        """Return the whole body; one longer than ``limit`` bytes is cut somewhere behind that."""
+        """Return the whole body; one longer than ``limit`` bytes is cut somewhere behind that.
+
+        Raises:
+            InterruptedBodyError: It ended before its announced end.
+            DeadlineError: Nothing arrived for ``Timeouts.stall`` seconds, or not all of it within ``Timeouts.total``.
+        """
         parts: list[bytes] = []
         size = 0
-        while size <= limit and (chunk := await self.chunk()):
-            parts.append(chunk)
-            size += len(chunk)
-        return b"".join(parts)
-
-    async def release(self) -> None:
-        """Let go of the connection: to the pool if the body is, or nearly is, at its end; else closed."""
-        response = self._response
         try:
-            if self.size is not None and self.size <= DRAIN_LIMIT and not response.content.at_eof():
-                await self.read(DRAIN_LIMIT)
-        except TransportError:
+            async with asyncio.timeout(self._timeouts.total):
+                while size <= limit and (chunk := await self.chunk()):
+                    parts.append(chunk)
+                    size += len(chunk)
+        except TimeoutError as error:
+            failure = _translate(error, self._host, self._timeouts)
+        else:
+            return b"".join(parts)
+        raise failure
+
+    async def drain(self) -> None:
+        """Let go of the connection, but read on for a moment first if that keeps it."""
+        try:
+            if self.size is not None and self.size <= DRAIN_LIMIT and not self._response.content.at_eof():
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await self.read(DRAIN_LIMIT)
+        except (TimeoutError, TransportError):
             pass  # it is about to be closed
         finally:
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the connection: to the pool if the body is at its end, else closed. Waits for nothing."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
 
 
 class Transport:
@@ -142,7 +159,7 @@ class Transport:
         timeouts: Timeouts,
         bulk: bool,
     ) -> Answer:
-        """Send a request and return its answer's head; the caller must ``release`` the answer.
+        """Send a request and return its answer's head; the caller must ``drain`` or ``close`` the answer.
 
         Args:
             method: HTTP method.
@@ -157,7 +174,11 @@ class Transport:
             UnsafeAddressError: aiohttp cannot send to this address.
         """
         limits = aiohttp.ClientTimeout(
-            total=None if bulk else timeouts.total, connect=timeouts.connect, sock_read=timeouts.stall
+            total=None if bulk else timeouts.total,
+            # In the caller's session it would count the wait for one of its connections, too.
+            connect=timeouts.connect if self._owned else None,
+            sock_connect=timeouts.connect,
+            sock_read=timeouts.stall,
         )
         try:
             response = await self._session.request(

@@ -1,19 +1,17 @@
 """The app: commands, help, and what becomes of errors."""
 
-import asyncio
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from aiocircle._version import __version__
 from aiocircle.cli.exits import ExitCode, UsageError, code_of, root_of
 from aiocircle.cli.help import PlainHelp
-from aiocircle.cli.interrupts import terminate_like_ctrl_c
 from aiocircle.cli.output import Output, ReaderGoneError
 from aiocircle.cli.settings import PREFIX, from_environment
 from aiocircle.errors import AioCircleError
@@ -29,8 +27,16 @@ The token comes from CIRCLE_TOKEN, --token-file or the official CLI.
 Settings have variables too: --stall-timeout is AIOCIRCLE_STALL_TIMEOUT.
 """
 
+DOWNLOAD = """\
+Fetch the artifacts of a job, a workflow or a pipeline.
+
+TARGET is a project (gh/acme/web) or the web address of a project, pipeline,
+workflow or job. Files that are complete from before are not fetched again.
+"""
+
 app = App(
     name="aiocircle",
+    usage="aiocircle COMMAND",
     version=f"aiocircle {__version__}",
     help="Download everything your CircleCI jobs stored, as fast as the rate limit allows.",
     help_format="plaintext",
@@ -43,7 +49,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-app.command("aiocircle.cli.download:download", help="Fetch the artifacts of a job, a workflow or a pipeline.")
+app.command("aiocircle.cli.download:download", help=DOWNLOAD, usage="aiocircle download TARGET [OPTIONS]")
 app.command("aiocircle.cli.me:me", help="Print whom the token belongs to: a cheap check of it.", help_epilogue="")
 app.command(
     "aiocircle.cli.completion:completion", help="Print a completion script for bash, zsh or fish.", help_epilogue=""
@@ -59,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those of the command line; ``sys.argv`` by default.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    terminate_like_ctrl_c()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is an event loop
     _quieten()
     try:
         return _explained(lambda: _run(given), wants_traceback=_is_very_verbose(given))
@@ -85,7 +91,7 @@ def _explained(command: Callable[[], int], *, wants_traceback: bool) -> int:
     except CycloptsError as error:
         output.complain(UsageError(_sentence(error), hint="'aiocircle --help' and 'aiocircle COMMAND --help' show how"))
         return ExitCode.USAGE
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         output.complain(AioCircleError("stopped"))
         return ExitCode.CANCELLED
     except Exception as error:  # noqa: BLE001 -- nobody is to see a traceback who has not asked for one
@@ -115,5 +121,4 @@ def _is_very_verbose(given: Sequence[str]) -> bool:
 
 def _quieten() -> None:
     """Keep libraries from writing to stderr on their own: what they say is said by events and errors."""
-    logger: Any = logging.getLogger()
-    logger.addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(logging.NullHandler())

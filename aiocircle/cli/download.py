@@ -27,7 +27,7 @@ from aiocircle.cli.settings import (
     more_than_zero,
 )
 from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection
-from aiocircle.errors import AioCircleError, PartialDownloadError
+from aiocircle.errors import AioCircleError
 from aiocircle.events import Event
 from aiocircle.slugs import parse_target
 

@@ -7,31 +7,31 @@ if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
     from rich.console import Console, ConsoleOptions
 
-WIDEST_NAME = 26  # columns; descriptions begin behind
+FLAGS_WIDTH = 26  # columns; what flags are for begins behind, in all groups
 
 
 class PlainHelp:
     """Formats help for cyclopts."""
 
-    def __call__(self, console: "Console", _options: "ConsoleOptions", panel: "HelpPanel") -> None:
+    def __call__(self, console: "Console", options: "ConsoleOptions", panel: "HelpPanel") -> None:  # noqa: ARG002 -- named by cyclopts
         """Print a group of commands or flags."""
         if not panel.entries:
             return
         _print(console, f"\n{panel.title}:")
-        width = max(WIDEST_NAME, *(len(_names(entry)) for entry in panel.entries))
+        width = max(FLAGS_WIDTH * (panel.format == "parameter"), *(len(_names(entry)) for entry in panel.entries))
         for entry in panel.entries:
             text = f"  {_names(entry):{width}}  {_plain(entry.description)}"
             _print(console, textwrap.fill(text, console.width, subsequent_indent=" " * (width + 4)))
 
-    def render_usage(self, console: "Console", _options: "ConsoleOptions", usage: Any) -> None:
+    def render_usage(self, console: "Console", options: "ConsoleOptions", usage: Any) -> None:  # noqa: ARG002
         """Print the line that says how a command is called."""
         if usage:
-            _print(console, _plain(usage))
+            _print(console, f"Usage: {_plain(usage)}")
 
-    def render_description(self, console: "Console", _options: "ConsoleOptions", description: Any) -> None:
+    def render_description(self, console: "Console", options: "ConsoleOptions", description: Any) -> None:  # noqa: ARG002
         """Print what a command is for."""
         if text := _plain(description):
-            _print(console, "\n" + textwrap.fill(text, console.width))
+            _print(console, "\n" + text)
 
 
 def _names(entry: "HelpEntry") -> str:

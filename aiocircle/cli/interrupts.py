@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: the first one cancels, the second one ends at once, and neither takes longer than two seconds.
 
-A write in a thread, or a name being resolved, cannot be cancelled. Since nothing unfinished ever stands under a final name,
-ending in the middle of one is safe, and a timer sees to it.
+A write in a thread, or a name being resolved, cannot be cancelled. Since nothing unfinished ever stands under a final
+name, ending in the middle of one is safe, and a timer sees to it.
 """
 
 import asyncio
@@ -20,7 +20,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
-    """Run a coroutine as the program, and return its exit code; a signal cancels it once."""
+    """Run a coroutine as the program, and return its exit code; a signal cancels it once.
+
+    Raises:
+        KeyboardInterrupt: It was cancelled, and had nothing to say about that.
+    """
 
     async def guarded() -> ExitCode:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -29,12 +33,10 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
             loop.add_signal_handler(number, _interrupt, loop, task)
         return await main()
 
-    return asyncio.run(guarded())
-
-
-def terminate_like_ctrl_c() -> None:
-    """Let SIGTERM raise ``KeyboardInterrupt`` while no event loop is running."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _interrupt(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:

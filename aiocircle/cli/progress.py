@@ -54,12 +54,24 @@ class Progress:
     running: dict[str, Running] = field(factory=dict)
     waits: dict[str, float] = field(factory=dict)
     _samples: deque[tuple[float, int, int]] = field(factory=deque)
+    _handlers: dict[type, Callable[[Any], None]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._handlers = {
+            TransferStarted: self._started,
+            TransferProgress: self._progressed,
+            TransferEnded: self._ended,
+            ItemPlanned: self._planned,
+            ListingEnded: self._all_listed,
+            LimitWaiting: self._waits,
+            LimitWaited: self._waited,
+        }
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
-        handler = _HANDLERS.get(type(event))
+        handler = self._handlers.get(type(event))
         if handler:
-            handler(self, event)
+            handler(event)
 
     def rates(self, now: float) -> tuple[float, float]:
         """Return files and bytes per second over the last few seconds; call it regularly."""
@@ -117,17 +129,6 @@ class Progress:
 
     def _waited(self, event: LimitWaited) -> None:
         self.waits.pop(event.bucket, None)
-
-
-_HANDLERS: dict[type, Callable[[Progress, Any], None]] = {
-    TransferStarted: Progress._started,
-    TransferProgress: Progress._progressed,
-    TransferEnded: Progress._ended,
-    ItemPlanned: Progress._planned,
-    ListingEnded: Progress._all_listed,
-    LimitWaiting: Progress._waits,
-    LimitWaited: Progress._waited,
-}
 
 
 @asynccontextmanager

@@ -1,7 +1,8 @@
 """The settings that commands share, and the environment variables they may also come from.
 
-Every setting has a variable: ``--stall-timeout`` is ``AIOCIRCLE_STALL_TIMEOUT``. An empty variable is an unset one; globs are
-divided by commas. A flag wins over its variable. The token has no flag, since every user of a machine sees its processes' arguments.
+Every setting has a variable: ``--stall-timeout`` is ``AIOCIRCLE_STALL_TIMEOUT``. An empty one is as good as none; globs
+are divided by commas. A flag wins over its variable. The token has no flag, since every user of a machine sees its
+processes' arguments.
 """
 
 import os

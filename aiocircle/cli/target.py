@@ -1,7 +1,7 @@
 """Which artifacts are meant, from an address and flags together.
 
-The most specific thing that the address names wins: job, workflow, pipeline, branch. A flag may name something more specific, or repeat
-what the address says; it may not contradict it.
+The most specific thing that the address names wins: job, workflow, pipeline, branch. A flag may name something more
+specific, or repeat what the address says; it may not contradict it.
 """
 
 from typing import Annotated, Any

@@ -150,8 +150,10 @@ class Download:
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiocircle")
         opened = ExitStack()
         try:
-            store = await in_thread(threads, opened.enter_context, LocalStore(self._output, sync=self._options.sync))
-            ledger = await in_thread(threads, opened.enter_context, Ledger(store.own_directory))
+            store = LocalStore(self._output, sync=self._options.sync)
+            await in_thread(threads, opened.enter_context, store)
+            ledger = Ledger(store.own_directory)
+            await in_thread(threads, opened.enter_context, ledger)
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
         finally:

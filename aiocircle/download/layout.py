@@ -14,7 +14,7 @@ import re
 from string import Formatter
 from typing import Final, NamedTuple
 
-from attrs import field, fields, frozen
+from attrs import Factory, field, fields, frozen
 
 from aiocircle.download.paths import PlacedPath, joined_notes, safe_parts, safe_path
 from aiocircle.errors import ConfigurationError
@@ -77,11 +77,9 @@ class Layout:
     """
 
     template: str
-    _pieces: tuple[_Piece, ...] = field(init=False, repr=False, eq=False)
-
-    @_pieces.default
-    def _parse(self) -> tuple[_Piece, ...]:
-        return _parsed(self.template)
+    _pieces: tuple[_Piece, ...] = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: _parsed(self.template), takes_self=True)
+    )
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -66,6 +66,18 @@ _IGNORABLE = re.compile(
 )
 
 
+def _check_parts(_path: object, _attribute: object, parts: tuple[str, ...]) -> None:
+    text = "/".join(parts)
+    if len(parts) > MAX_LEVELS:
+        raise UnsafePathError(f"path has {len(parts)} levels, more than {MAX_LEVELS}: {_shown(text)}")
+    if text.count("/") != len(parts) - 1 or not _is_plain(text) or _is_own(parts[0]):
+        raise UnsafePathError(f"not the components of a safe relative path: {_shown(text)}")
+    if (size := len(text.encode())) > MAX_PATH_BYTES:
+        raise UnsafePathError(f"path has {size} bytes, more than {MAX_PATH_BYTES}: {_shown(text)}")
+    if size > MAX_COMPONENT_BYTES and any(len(part.encode()) > MAX_COMPONENT_BYTES for part in parts):
+        raise UnsafePathError(f"a component has more than {MAX_COMPONENT_BYTES} bytes: {_shown(text)}")
+
+
 @frozen
 class SafePath:
     """A relative path that stays below the directory it is joined to.
@@ -77,19 +89,7 @@ class SafePath:
         UnsafePathError: The parts are not such a path.
     """
 
-    parts: tuple[str, ...] = field()
-
-    @parts.validator
-    def _check(self, _attribute: object, parts: tuple[str, ...]) -> None:
-        text = "/".join(parts)
-        if len(parts) > MAX_LEVELS:
-            raise UnsafePathError(f"path has {len(parts)} levels, more than {MAX_LEVELS}: {_shown(text)}")
-        if text.count("/") != len(parts) - 1 or not _is_plain(text) or _is_own(parts[0]):
-            raise UnsafePathError(f"not the components of a safe relative path: {_shown(text)}")
-        if (size := len(text.encode())) > MAX_PATH_BYTES:
-            raise UnsafePathError(f"path has {size} bytes, more than {MAX_PATH_BYTES}: {_shown(text)}")
-        if size > MAX_COMPONENT_BYTES and any(len(part.encode()) > MAX_COMPONENT_BYTES for part in parts):
-            raise UnsafePathError(f"a component has more than {MAX_COMPONENT_BYTES} bytes: {_shown(text)}")
+    parts: tuple[str, ...] = field(validator=_check_parts)
 
     @property
     def name(self) -> str:

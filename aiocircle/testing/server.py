@@ -167,6 +167,8 @@ class Simulator:
         for listener, _ in self._open:
             listener.close()
         await asyncio.gather(*(server.stop() for _, server in self._open))
+        # An aborted connection is closed in the loop's next round.
+        await asyncio.sleep(0)
         for listener, _ in self._open:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(listener.wait_closed(), _SHUTDOWN_SECONDS)

@@ -34,7 +34,7 @@ class Reply(NamedTuple):
 
 
 def ask(url: str, headers: dict[str, str] | None = None, *, method: str = "GET", timeout: float = 5.0) -> Reply:
-    """Send one request for ``url`` as it stands and return what came until the end, or until a silence of ``timeout`` s."""
+    """Send one request for ``url`` as it stands and return what came until the end or a silence of ``timeout``."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     target = url.split(parts.netloc, 1)[1] or "/"

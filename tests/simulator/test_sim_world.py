@@ -181,9 +181,8 @@ def test_jobs_placed_beside_each_other_share_a_workflow() -> None:
 def test_more_jobs_than_a_byte_can_count_fit_in_one_workflow() -> None:
     world = World(pipelines=0)
     first = world.add_job(SLUG)
-    for _ in range(300):
-        last = world.add_job(SLUG, beside=first)
-    assert world.job_by_id(last.id) == last
+    jobs = [world.add_job(SLUG, beside=first) for _ in range(300)]
+    assert world.job_by_id(jobs[-1].id) == jobs[-1]
 
 
 def test_a_taken_number_and_an_unknown_project_are_refused_in_words() -> None:
