@@ -17,6 +17,7 @@ from uuid import UUID
 
 import attrs
 from cattrs import Converter, transform_error
+from cattrs.cols import is_sequence, list_structure_factory
 from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -124,6 +125,18 @@ def _shown(value: Any) -> str:
     return text if len(text) <= LONGEST_QUOTED else f"a value of {len(text)} characters"
 
 
+def _list_hook(cls: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    """Put before cattrs' own function a check: it would take a text or an object for a list of its letters or keys."""
+    structure_list = list_structure_factory(cls, converter)
+
+    def structure(value: Any, _type: Any) -> Any:
+        if not isinstance(value, list):
+            raise TypeError(f"an array expected, not {_shown(value)}")
+        return structure_list(value, cls)
+
+    return structure
+
+
 def _model_hook(cls: type[Model], converter: Converter) -> Callable[[Any, Any], Any]:
     """Put before cattrs' own function what makes it forgiving: both spellings, kept unknowns, null as absent."""
     structure_exactly = make_dict_structure_fn(cls, converter, extra=override(struct_hook=lambda value, _: value))
@@ -155,6 +168,7 @@ def _build() -> Converter:
     converter.register_structure_hook(float, _number(float, "a number"))
     converter.register_structure_hook(datetime, _datetime)
     converter.register_structure_hook(UUID, _uuid)
+    converter.register_structure_hook_factory(is_sequence, lambda cls: _list_hook(cls, converter))
     converter.register_structure_hook_factory(
         lambda cls: isinstance(cls, type) and issubclass(cls, Model), lambda cls: _model_hook(cls, converter)
     )

@@ -5,7 +5,7 @@ what comes of it:
 
 * no ``next_page_token`` key, ``null`` or ``""``: the end;
 * a token that came before (the parameter is ignored, or tokens go in a circle): an error;
-* new tokens, but the same page again and again, or empty pages without end: an error;
+* new tokens, but nothing new on page after page, or empty pages without end: an error;
 * a token that answers 404: an error; what came before has been handed out, and the error names the token;
 * items repeated because new ones pushed the pages on while reading: handed out once.
 
@@ -14,7 +14,7 @@ what nobody asked for, and memory stays at two pages.
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
 from typing import Generic, TypeVar
@@ -26,7 +26,7 @@ from aiocircle.errors import APIError, NotFoundError, PaginationError
 T = TypeVar("T")
 
 EMPTY_PAGES = 50  # in a row, each with a new token, before a listing counts as endless
-SAME_PAGES = 3  # times the same page may come in a listing without item keys, before it counts as stuck
+STALE_PAGES = 3  # in a row with nothing on them that had not come before; as many items may have come while reading
 REMEMBERED_ITEMS = 10_000  # keys kept to drop repetitions; pages shift by the few items that came while reading
 
 
@@ -56,6 +56,7 @@ class Paginator(Generic[T]):
         key: What identifies an item, to drop repetitions; it, or what it returns, is ``None`` when nothing does.
         page_token: Where to begin.
         what: The listing's name, for error messages.
+        on_page: Called with the number of each page that arrives, and the number of items on it.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class Paginator(Generic[T]):
         key: Callable[[T], Hashable] | None = None,
         page_token: str | None = None,
         what: str = "listing",
+        on_page: Callable[[int, int], None] | None = None,
     ) -> None:
         self._fetch = fetch
         self._key = key
         self._start = page_token or None
         self._what = what
+        self._on_page = on_page
 
     async def __aiter__(self) -> AsyncIterator[T]:
         """Yield the items of all pages."""
@@ -81,21 +84,27 @@ class Paginator(Generic[T]):
     async def pages(self, *, ahead: bool = True) -> AsyncGenerator[Page[T], None]:
         """Yield the pages, with the next one being fetched meanwhile unless ``ahead`` is false.
 
+        A page is handed out before the chain that it continues is judged: its items are good, wherever it leads.
+
         Raises:
             PaginationError: The chain of pages does not lead to an end.
         """
-        guard = _Guard(self._key, self._what)
+        guard = _Guard(self._key, self._start, self._what)
         token, number = self._start, 1
         coming = asyncio.ensure_future(self._get(token, number))
         try:
             while True:
-                items, next_token = await coming
-                page = Page(guard.admit(items, next_token), next_token, number)
-                token, number = next_token, number + 1
-                if token is not None and ahead:
+                items, token = await coming
+                page = Page(guard.admit(items), token, number)
+                number += 1
+                stuck = None if token is None else guard.judge(token)
+                goes_on = token is not None and stuck is None
+                if goes_on and ahead:
                     coming = asyncio.ensure_future(self._get(token, number))
                 yield page
-                if token is None:
+                if stuck is not None:
+                    raise stuck
+                if not goes_on:
                     return
                 if not ahead:
                     coming = asyncio.ensure_future(self._get(token, number))
@@ -135,6 +144,8 @@ class Paginator(Generic[T]):
             if number == 1 and self._start is None:
                 raise
             raise self._broken(error, token) from None
+        if self._on_page is not None:
+            self._on_page(number, len(items))
         return items, next_token or None
 
     def _broken(self, error: APIError, token: str | None) -> PaginationError:
@@ -148,45 +159,60 @@ class Paginator(Generic[T]):
 class _Guard(Generic[T]):
     """Knows what a chain of pages has shown so far, and stops one that leads nowhere."""
 
-    def __init__(self, key: Callable[[T], Hashable] | None, what: str) -> None:
+    def __init__(self, key: Callable[[T], Hashable] | None, start: str | None, what: str) -> None:
         self._key = key
         self._what = what
-        self._tokens: set[int] = set()
+        self._tokens = set() if start is None else {hash(start)}
         self._known: OrderedDict[int, None] = OrderedDict()
-        self._pages: Counter[int] = Counter()
+        self._pages: set[int] = set()
         self._empty = 0
+        self._stale = 0
 
-    def admit(self, items: Sequence[T], token: str | None) -> Sequence[T]:
-        """Return the items of a page that are new, or raise if the chain goes in circles."""
-        if token is not None:
-            if hash(token) in self._tokens:
-                raise self._stuck("the host gave the same page token twice", token)
-            self._tokens.add(hash(token))
+    def admit(self, items: Sequence[T]) -> Sequence[T]:
+        """Return the items of a page that are new."""
+        fresh, nameless = self._fresh(items)
+        # Items that nothing identifies can be told from what came before only by the page as a whole.
+        is_news = len(fresh) > nameless or (nameless > 0 and self._is_first(fresh))
         self._empty = 0 if items else self._empty + 1
-        if self._empty > EMPTY_PAGES:
-            raise self._stuck(f"the host gave {self._empty} empty pages in a row", token)
-        if self._key is None:
-            mark = hash(repr(items))
-            self._pages[mark] += bool(items)
-            if self._pages[mark] >= SAME_PAGES:
-                raise self._stuck(f"the host gave the same page {SAME_PAGES} times", token)
-            return items
-        fresh = self._fresh(items, self._key)
-        if items and not fresh and token is not None:
-            raise self._stuck("the host gave a page on which every item had come before", token)
+        self._stale = 0 if is_news else self._stale + bool(items)
         return fresh
 
-    def _fresh(self, items: Sequence[T], key: Callable[[T], Hashable]) -> Sequence[T]:
-        fresh = []
+    def judge(self, token: str) -> PaginationError | None:
+        """Return an error if the page after those admitted would lead nowhere."""
+        repeated = hash(token) in self._tokens
+        self._tokens.add(hash(token))
+        if repeated:
+            return self._stuck("the host gave the same page token twice", token)
+        if self._empty > EMPTY_PAGES:
+            return self._stuck(f"the host gave {self._empty} empty pages in a row", token)
+        if self._stale >= STALE_PAGES:
+            return self._stuck(f"the host gave {self._stale} pages in a row with nothing new on them", token)
+        return None
+
+    def _fresh(self, items: Sequence[T]) -> tuple[Sequence[T], int]:
+        """Return the items that are not known, and how many of them nothing identifies."""
+        if self._key is None:
+            return items, len(items)
+        fresh, nameless = [], 0
         for item in items:
-            identity = key(item)
-            if identity is not None and hash(identity) in self._known:
+            identity = self._key(item)
+            if identity is None:
+                nameless += 1
+            elif hash(identity) in self._known:
                 continue
-            self._known[hash(identity)] = None
+            else:
+                self._known[hash(identity)] = None
             fresh.append(item)
         while len(self._known) > REMEMBERED_ITEMS:
             self._known.popitem(last=False)
-        return fresh
+        return fresh, nameless
+
+    def _is_first(self, items: Sequence[T]) -> bool:
+        mark = hash(repr(items))
+        if mark in self._pages:
+            return False
+        self._pages.add(mark)
+        return True
 
     def _stuck(self, why: str, token: str | None) -> PaginationError:
         return PaginationError(

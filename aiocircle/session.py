@@ -33,8 +33,8 @@ from aiocircle.errors import (
     UnsafeAddressError,
     api_error_class,
 )
-from aiocircle.hosts import DEFAULT_PORTS, normal_host
 from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
+from aiocircle.hosts import DEFAULT_PORTS, normal_host
 from aiocircle.ratelimit.limiter import RateLimiter, Route
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
 from aiocircle.transport import Answer, Timeouts, Transport
@@ -178,13 +178,14 @@ class Session:
             DecodeError: The answer is not JSON.
         """
         given = {key: value for key, value in (query or {}).items() if value is not None}
-        target = f"{self.origin}{API_PATH}{path}" + (f"?{urlencode(given, quote_via=quote)}" if given else "")
+        # A page token may hold whatever JSON can, half a surrogate pair included.
+        question = f"?{urlencode(given, quote_via=quote, errors='surrogatepass')}" if given else ""
         headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         if body is not None:
             headers["Content-Type"] = "application/json"
         request = Request(
             operation=operation,
-            url=URL(target, encoded=True),
+            url=URL(f"{self.origin}{API_PATH}{path}{question}", encoded=True),
             method=method,
             group=group,
             headers=headers,

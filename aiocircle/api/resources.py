@@ -13,7 +13,7 @@ from attrs import frozen
 
 from aiocircle.api.models import Artifact, Job, JobDetails, Pipeline, Project, TestResult, User, Workflow
 from aiocircle.codec import Model, decode
-from aiocircle.errors import DecodeError
+from aiocircle.errors import ConfigurationError, DecodeError
 from aiocircle.events import PageFetched
 from aiocircle.pagination import Paginator
 from aiocircle.session import Session
@@ -46,18 +46,17 @@ class Resource:
         **segments: object,
     ) -> Paginator[M]:
         path = _fill(template, segments)
-        pages = 0
 
         async def fetch(token: str | None) -> tuple[Sequence[M], str | None]:
-            nonlocal pages
             parameters = {**(query or {}), "page-token": token}
             value = await self._session.json(operation, path, group=template, query=parameters)
             items, next_token = _split(value, operation)
-            pages += 1
-            self._session.emit(PageFetched(operation=operation, number=pages, items=len(items)))
             return decode(list[cls], items, what=operation), next_token  # type: ignore[valid-type]
 
-        return Paginator(fetch, key=key, page_token=page_token, what=operation)
+        def on_page(number: int, items: int) -> None:
+            self._session.emit(PageFetched(operation=operation, number=number, items=items))
+
+        return Paginator(fetch, key=key, page_token=page_token, what=operation, on_page=on_page)
 
 
 class Users(Resource):
@@ -171,7 +170,10 @@ def _fill(template: str, segments: Mapping[str, object]) -> str:
 def _quoted(name: str, value: object) -> str:
     if name == "slug":
         return (value if isinstance(value, ProjectSlug) else ProjectSlug.parse(str(value))).path
-    return quote(str(value), safe="")
+    text = str(value)
+    if text in {"", ".", ".."}:
+        raise ConfigurationError(f"{text!r} cannot be the {name} of anything")  # and would lead to another operation
+    return quote(text, safe="")
 
 
 def _split(value: object, operation: str) -> tuple[list[object], str | None]:
@@ -179,5 +181,9 @@ def _split(value: object, operation: str) -> tuple[list[object], str | None]:
     items = value.get("items") if isinstance(value, dict) else None
     token = value.get("next_page_token") if isinstance(value, dict) else None
     if not isinstance(items, list) or not (token is None or isinstance(token, str)):
-        raise DecodeError(f"{operation}: the answer is not a page of items")
+        raise DecodeError(
+            f"{operation}: the answer is not a page of items",
+            problems=("an object with an array 'items' expected @ $",),
+            hint="is the host an API of CircleCI, version 2?",
+        )
     return items, token

@@ -5,7 +5,7 @@ decided and checked against all names before it when its artifact is listed, whi
 order of the listing, not that of arrival, decides who keeps a disputed name.
 
 One failing item is an outcome, not the end. The run ends early only for what every other item would meet as well: the
-token is refused, the disk is full, the budget is gone for longer than allowed.
+token is refused, the disk is full, the network is gone. When only the listing cannot go on, what was listed is fetched.
 """
 
 import resource
@@ -34,7 +34,6 @@ from aiocircle.errors import (
     StoreError,
     TransportError,
     UnsafeAddressError,
-    WaitTooLongError,
 )
 from aiocircle.events import ItemPlanned, ListingEnded, TransferEnded
 from aiocircle.session import Session
@@ -281,4 +280,4 @@ def _ends_the_run(error: AioCircleError) -> bool:
     """Tell whether every other item would fail in the same way."""
     if isinstance(error, AuthenticationError):
         return not error.redirected
-    return isinstance(error, WaitTooLongError) or (isinstance(error, StoreError) and error.fatal)
+    return isinstance(error, StoreError) and error.fatal

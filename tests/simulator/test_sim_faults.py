@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,8 +45,8 @@ def truth(sim: Simulator) -> bytes:
 
 
 def test_every_fault_has_a_test_here() -> None:
-    """The names in this file's tables are all there are."""
-    assert TESTED == set(FAULTS)
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in FAULTS if f'"{name}"' not in here] == []
 
 
 # Refusals and breakdowns.
@@ -550,18 +551,3 @@ def test_an_unknown_setting_is_refused_in_words() -> None:
 
 def test_the_true_listing_is_untouched_without_faults(sim: Simulator) -> None:
     assert len(list_all(sim, LISTING)) == 45
-
-
-TESTED = {
-    *STATUSES,
-    *("forbidden-403", "expired-404", "expired-410", "drop", "reset", "silence"),
-    *("expired-signature", "redirect-loop", "redirect-http-downgrade", "redirect-foreign", "redirect-there-and-back"),
-    *("redirect-file", "redirect-no-location", "redirect-status", "redirect-relative", "redirect-json"),
-    *("cut-body", "cut-chunked", "short-length", "wrong-length", "slow-drip", "stall", "stall-half"),
-    *("close-delimited", "http-1.0", "junk-length", "double-length", "early-hints", "header-bomb"),
-    *("encoding-forced", "html-200", "range-refused", "range-unsatisfiable", "wrong-content-range", "range-unasked"),
-    *("changed-object", "changed-object-206", "no-validator", "weak-etag", "wrong-digest"),
-    *("page-token-repeated", "page-token-cycle", "page-repeated", "page-empty-forever", "page-token-absent"),
-    *("page-token-empty", "page-token-404", "items-null", "items-duplicated", "unknown-fields"),
-    *("json-cut", "json-html-200", "json-shape", "json-bomb"),
-}

@@ -487,17 +487,22 @@ def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
         assert api(sim, "/me").status == 200
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
-@pytest.mark.anyio
-async def test_https_is_served_with_a_context_and_the_foreign_origin_stays_http(tmp_path: Path) -> None:
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    )
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=sim -addext subjectAltName=IP:127.0.0.1"
     subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.mark.anyio
+async def test_https_is_served_with_a_context_and_the_foreign_origin_stays_http(certificate: tuple[Path, Path]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    trust = ssl.create_default_context(cafile=str(certificate))
+    context.load_cert_chain(*certificate)
+    trust = ssl.create_default_context(cafile=str(certificate[0]))
     world = World(pipelines=0)
     job = world.add_job(SLUG, 1, [FakeArtifact("f", size=700_000)])
     async with Simulator(world, ssl_context=context) as sim, aiohttp.ClientSession() as session:
