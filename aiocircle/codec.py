@@ -50,7 +50,7 @@ def parse_json(text: bytes, *, what: str, hide: Callable[[str], str] = str) -> A
         return json.loads(text)
     except (ValueError, RecursionError):
         pass  # what is raised here must not have the decoder's error, and with it the whole body, as its context
-    start = hide(text[:4096].decode("utf-8", "replace")).lstrip()
+    start = hide(text[:4096].decode("utf-8-sig", "replace")).lstrip()
     looks_like = "an HTML page" if start.startswith("<") else repr(start[:60])
     raise DecodeError(
         f"{what}: the answer is not JSON but {looks_like}",

@@ -399,11 +399,9 @@ def _words_of(text: str, hide: Callable[[str], str]) -> tuple[Any, str]:
 
 
 def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
-    """Return a JSON value without secrets: looked for in its strings, since its text may spell them with escapes."""
-    if isinstance(value, str):
-        return hide(value)
-    if isinstance(value, list):
-        return [_hidden(item, hide) for item in value]
+    """Hide secrets in the strings of a JSON value, since its text may spell them with escapes."""
     if isinstance(value, dict):
         return {hide(key): _hidden(item, hide) for key, item in value.items()}
-    return value
+    if isinstance(value, list):
+        return [_hidden(item, hide) for item in value]
+    return hide(value) if isinstance(value, str) else value

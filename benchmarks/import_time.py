@@ -23,6 +23,7 @@ STATEMENTS = {
 
 def _fresh(statement: str) -> str:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or the compiler would be measured
     command = [sys.executable, "-c", statement]
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 

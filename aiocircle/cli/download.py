@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from cyclopts import Parameter
 
 import aiocircle
-from aiocircle.cli.exits import ExitCode, code_of_report
+from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.interrupts import run
 from aiocircle.cli.narrator import Narrator
 from aiocircle.cli.output import Output, counted
@@ -91,8 +91,9 @@ def download(
     named = parse_target(target)
     what = selection(named, chosen)
     access = Access(connection, named.host)
-    output = Output(quiet=display.quiet, as_json=display.as_json, token=access.token)
-    return run(_Fetch(what, files, access, output, display.verbose).run)
+    output = Output(quiet=display.quiet, as_json=display.as_json)
+    with access.explained():
+        return run(_Fetch(what, files, access, output, display.verbose).run)
 
 
 @define(eq=False)
@@ -127,11 +128,8 @@ class _Fetch:
 
     def _ended(self, report: "aiocircle.Report") -> ExitCode:
         self.output.report(report, cancelled=False, dry_run=self.files.dry_run)
-        try:
-            report.raise_for_failures()
-        except AioCircleError as error:
-            self.output.complain(error)
-        return code_of_report(report)
+        report.raise_for_failures()
+        return ExitCode.OK
 
     def _cancelled(self, report: "aiocircle.Report") -> ExitCode:
         self.output.report(report, cancelled=True, dry_run=self.files.dry_run)

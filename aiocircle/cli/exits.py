@@ -1,7 +1,6 @@
 """What the command's exit status says, and which error leads to which."""
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from aiocircle.errors import (
     AioCircleError,
@@ -17,9 +16,6 @@ from aiocircle.errors import (
     TransportError,
     WaitTooLongError,
 )
-
-if TYPE_CHECKING:
-    from aiocircle.download.report import Report
 
 
 class ExitCode(IntEnum):
@@ -64,13 +60,6 @@ _CODES: tuple[tuple[type[AioCircleError], ExitCode], ...] = (
 def code_of(error: AioCircleError) -> ExitCode:
     """Return the exit code that an error leads to."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.GENERAL)
-
-
-def code_of_report(report: "Report") -> ExitCode:
-    """Return the exit code of a download that came to its end, or to an early one."""
-    if report.stopped_by is not None:
-        return code_of(report.stopped_by)
-    return ExitCode.PARTIAL if report.failed else ExitCode.OK
 
 
 def root_of(error: BaseException) -> BaseException:

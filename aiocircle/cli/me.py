@@ -14,7 +14,7 @@ def me(
 ) -> ExitCode:
     """Print whom the token belongs to: the cheapest way to check it."""
     access = Access(connection)
-    output = Output(quiet=display.quiet, as_json=display.as_json, token=access.token)
+    output = Output(quiet=display.quiet, as_json=display.as_json)
 
     async def ask() -> ExitCode:
         async with access.client(on_event=Narrator(output, display.verbose)) as client:
@@ -25,4 +25,5 @@ def me(
             output.data(printable(f"{user.name or '(no name)'} ({user.login or 'no login'}), {user.id}"))
         return ExitCode.OK
 
-    return run(ask)
+    with access.explained():
+        return run(ask)

@@ -11,17 +11,18 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
-from attrs import asdict, define, field
+from attrs import asdict, define
 
+from aiocircle.auth import Token, redact
 from aiocircle.errors import AioCircleError
 
 if TYPE_CHECKING:
-    from aiocircle.auth import Token
     from aiocircle.download.report import ItemOutcome, Report
 
 SHOWN_FAILURES = 10
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _KIBI = 1024
+_HIDDEN: list[Token] = []  # of the process: what is not to be shown is not to be shown anywhere
 
 
 class ReaderGoneError(Exception):
@@ -35,12 +36,10 @@ class Output:
     Attributes:
         quiet: Nothing but data and errors.
         as_json: Data are JSON Lines.
-        token: What must not be seen, should anybody echo it.
     """
 
     quiet: bool = False
     as_json: bool = False
-    token: "Token | None" = field(default=None, repr=False)
 
     def data(self, line: str) -> None:
         """Write a line of what was asked for."""
@@ -48,25 +47,25 @@ class Output:
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
         """Write an object as a line of JSON."""
-        self.data(self._without_secrets(json.dumps({"type": kind, **values}, ensure_ascii=True)))
+        self.data(without_secrets(json.dumps({"type": kind, **values}, ensure_ascii=True)))
 
     def note(self, line: str) -> None:
         """Write a line for the person who watches, unless they want none."""
         if not self.quiet:
-            _write(sys.stderr, self._fit(line))
+            _write(sys.stderr, fit(line))
 
     def complain(self, error: AioCircleError) -> None:
         """Say in one line what went wrong, and in another what to do."""
-        _write(sys.stderr, self._fit(f"aiocircle: {error}"))
+        _write(sys.stderr, fit(f"aiocircle: {error}"))
         if error.hint:
-            _write(sys.stderr, self._fit(f"hint: {error.hint}"))
+            _write(sys.stderr, fit(f"hint: {error.hint}"))
 
     def internal_error(self, error: BaseException, *, with_traceback: bool) -> None:
         """Say that the fault is in here, and show where if asked to."""
         if with_traceback:
             for line in "".join(traceback.format_exception(error)).splitlines():
-                _write(sys.stderr, self._fit(line))
-        _write(sys.stderr, self._fit(f"aiocircle: internal error: {type(error).__name__}: {error}"))
+                _write(sys.stderr, fit(line))
+        _write(sys.stderr, fit(f"aiocircle: internal error: {type(error).__name__}: {error}"))
         if not with_traceback:
             _write(sys.stderr, "hint: repeat it with -vv and report what that shows")
 
@@ -83,15 +82,22 @@ class Output:
             self.record("report", report_values(report, cancelled=cancelled))
         elif not self.quiet:
             for line in summary(report, dry_run=dry_run):
-                _write(sys.stderr if dry_run else sys.stdout, self._fit(line))
+                _write(sys.stderr if dry_run else sys.stdout, fit(line))
 
-    def _fit(self, text: str) -> str:
-        return printable(self._without_secrets(text))
 
-    def _without_secrets(self, text: str) -> str:
-        from aiocircle.auth import redact  # noqa: PLC0415 -- nothing is said before it is needed
+def hide(token: Token) -> None:
+    """Never show this token, should anybody echo it."""
+    _HIDDEN.append(token)
 
-        return redact(text, self.token) if self.token else redact(text)
+
+def without_secrets(text: str) -> str:
+    """Return text without hidden tokens, and without what else looks like a secret."""
+    return redact(text, *_HIDDEN)
+
+
+def fit(text: str) -> str:
+    """Return text that may be shown to a person."""
+    return printable(without_secrets(text))
 
 
 def printable(text: str) -> str:
@@ -163,6 +169,9 @@ def _write(stream: IO[str], line: str) -> None:
     except BrokenPipeError:
         _silence(stream)
         raise ReaderGoneError from None
+    except OSError as error:
+        _silence(stream)
+        raise AioCircleError(f"the output cannot be written: {(error.strerror or '?').lower()}") from None
 
 
 def _silence(stream: IO[str]) -> None:

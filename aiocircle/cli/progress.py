@@ -29,7 +29,7 @@ REFRESH = 1 / 8  # seconds
 LINE_EVERY = 3.0  # seconds, where there is no terminal
 WINDOW = 3.0  # seconds over which rates are taken
 SHOWN_TRANSFERS = 4
-LARGE = 1024 * 1024  # bytes of which a transfer is worth a bar
+LARGE = 4 * 1024 * 1024  # bytes of which a transfer is worth a bar
 
 
 @define(eq=False)
@@ -99,6 +99,8 @@ class Progress:
 
     def counts(self) -> str:
         """Return how many files of how many are done."""
+        if not self.found:
+            return "0 files"
         return f"{self.done:,} of {self.found:,}{'' if self.listed else '+'} files"
 
     def _started(self, event: TransferStarted) -> None:

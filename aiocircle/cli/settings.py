@@ -6,15 +6,19 @@ processes' arguments.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cyclopts import App, Argument, ArgumentCollection, Group, Parameter, Token
 
 import aiocircle
 from aiocircle.auth import find_token, parse_host
-from aiocircle.errors import ConfigurationError
+from aiocircle.cli.exits import UsageError
+from aiocircle.cli.output import hide
+from aiocircle.errors import AuthenticationError, ConfigurationError, ForbiddenError, NotFoundError
 
 PREFIX = "AIOCIRCLE_"
 DEFAULT_HOST = "https://circleci.com"
@@ -118,24 +122,41 @@ class Access:
 
     @host.default
     def _chosen_host(self) -> str:
-        return parse_host(self._configured or self.address_host or DEFAULT_HOST)
+        if self.settings.host and self.address_host and parse_host(self.settings.host) != self.address_host:
+            raise UsageError(f"the address is one of {self.address_host}, and --host names another")
+        return parse_host(self.address_host or self._configured or DEFAULT_HOST)
 
     @token.default
     def _found_token(self) -> "aiocircle.Token | None":
         found = find_token(
             explicit=None, token_file=self.settings.token_file, environ=os.environ, home=Path.home(), host=self.host
         )
-        if found and self.address_host and not self._configured:
+        if found and self.address_host and not self._is_configured(self.host):
             # Or whoever gets a person to paste an address gets their token.
             raise ConfigurationError(
                 f"the address is one of {self.host}, and the token is shown only to a host that you configured",
                 hint=f"if that host is yours, add --host {self.host}, or set CIRCLE_HOST",
             )
+        if found:
+            hide(found.token)
         return found.token if found else None
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say, where something may have been refused for want of a token, that there was none."""
+        try:
+            yield
+        except (AuthenticationError, ForbiddenError, NotFoundError) as error:
+            if self.token is None:
+                error.hint = "there is no token: set CIRCLE_TOKEN, or name a file that holds one with --token-file"
+            raise
 
     @property
     def _configured(self) -> str | None:
         return self.settings.host or os.environ.get("CIRCLE_HOST") or None
+
+    def _is_configured(self, host: str) -> bool:
+        return self._configured is not None and parse_host(self._configured) == host
 
     def client(self, **more: Any) -> "aiocircle.Client":
         """Return a client with these settings, not yet open."""
@@ -158,8 +179,17 @@ def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
         value = os.environ.get(variable)
         if not value or argument.tokens or not _is_setting(argument):
             continue
-        for index, text in enumerate(value.split(",") if get_origin(argument.hint) is tuple else [value]):
-            argument.append(Token(keyword=variable, value=text, source="environment", index=index))
+        for token in _tokens(argument, variable, value):
+            argument.append(token)
+
+
+def _tokens(argument: Argument, variable: str, value: str) -> list[Token]:
+    token = Token(keyword=variable, value=value, source="environment")
+    if argument.parameter.count:
+        return [evolve(token, value="", implicit_value=1)] * (int(value) if value.isdecimal() else 1)
+    if get_origin(argument.hint) is tuple:
+        return [evolve(token, value=text, index=index) for index, text in enumerate(value.split(","))]
+    return [token]
 
 
 def _is_setting(argument: Argument) -> bool:

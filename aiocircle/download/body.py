@@ -3,14 +3,14 @@
 ``identity`` is asked for, so the bytes on the wire should be the file. Where a host applies an encoding all the same,
 this rule holds: ``gzip`` and ``deflate`` are taken off, for the file the job stored had no such encoding, unless the
 artifact's own name says that it is a gzip file; any other encoding is refused. Decoding is bounded in memory by its
-steps, and in length by a ratio that no honest file reaches.
+steps, and in length by the longest file that a job may store: a file of nothing but zeros is honest, so no ratio is.
 
 Digests are checked where a host gives them (``Repr-Digest``, ``Content-Digest``, RFC 9530; ``Content-MD5``): they cover
-the bytes on the wire when no encoding is applied, and are ignored when one is. A weak or unknown algorithm is ignored.
+the bytes on the wire when no encoding is applied, and are ignored when one is. A weak or unknown algorithm is ignored,
+and so is a value that is no digest of its algorithm.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 import zlib
@@ -20,7 +20,8 @@ from typing import Protocol
 from aiocircle.errors import IntegrityError, InterruptedBodyError
 
 STEP = 1024 * 1024  # bytes decoded at a time
-RATIO = 1200  # deflate cannot pass 1032:1; more means nested tricks or a broken stream
+LONGEST = 4 * 1024 * 1024 * 1024  # bytes decoded in all; a job may store files of up to 3 GB (docs, artifacts)
+GZIP, ZLIB = 31, 15  # zlib's numbers for the two wrappings of deflate
 GZIP_NAMES = (".gz", ".tgz", ".gzip", ".svgz")
 
 _DIGEST = re.compile(r"\b(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
@@ -29,6 +30,11 @@ _HASHES: Mapping[str, Callable[[], "Hash"]] = {"sha-256": hashlib.sha256, "sha-5
 
 class Hash(Protocol):
     """The part of ``hashlib``'s objects that is used."""
+
+    @property
+    def digest_size(self) -> int:
+        """The length of the digest in bytes."""
+        ...
 
     def update(self, data: bytes, /) -> None:
         """Take in more bytes."""
@@ -46,15 +52,16 @@ class Body:
         headers: The answer's header fields.
         size: Its ``Content-Length`` in bytes, or ``None``.
         name: The artifact's name.
+        longest: Bytes to which an encoded body may grow.
 
     Raises:
         IntegrityError: The host applied an encoding that cannot be taken off.
     """
 
-    def __init__(self, headers: Mapping[str, str], *, size: int | None, name: str) -> None:
+    def __init__(self, headers: Mapping[str, str], *, size: int | None, name: str, longest: int = LONGEST) -> None:
         self._size = size
         self._received = 0
-        self._decoder = _decoder_for(headers.get("Content-Encoding", ""), name)
+        self._decoder = _decoder_for(headers.get("Content-Encoding", ""), name, longest)
         self._digest, self._hash = (None, None) if self._decoder else _announced_digest(headers)
 
     @property
@@ -88,52 +95,60 @@ class Body:
 
 
 class _Inflater:
-    """Takes off gzip or deflate, one bounded step at a time."""
+    """Takes off gzip or deflate, one bounded step at a time. Gzip may consist of several members, one after another."""
 
-    def __init__(self, window_bits: int) -> None:
-        self._stream = zlib.decompressobj(window_bits)
-        self._taken = 0
-        self._given = 0
+    def __init__(self, wrapping: int, longest: int) -> None:
+        self._wrapping = wrapping
+        self._stream = zlib.decompressobj(wrapping)
+        self._left = longest
 
     @property
     def complete(self) -> bool:
         return self._stream.eof
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        self._taken += len(data)
         while data:
+            if self._stream.eof:
+                self._next_member()
             try:
                 piece = self._stream.decompress(data, STEP)
             except zlib.error:
                 raise IntegrityError("the body is not encoded in the way its header says") from None
-            data = self._stream.unconsumed_tail
-            self._given += len(piece)
-            if self._given > RATIO * self._taken + STEP:
-                raise IntegrityError("the encoded body grows without measure")
+            data = self._stream.unconsumed_tail or self._stream.unused_data
+            self._left -= len(piece)
+            if self._left < 0:
+                raise IntegrityError("the encoded body grows beyond what a job may store")
             if piece:
                 yield piece
-            if self._stream.eof:
-                return
+
+    def _next_member(self) -> None:
+        if self._wrapping != GZIP:
+            raise IntegrityError("the encoded body goes on behind its end")
+        self._stream = zlib.decompressobj(GZIP)
 
 
-def _decoder_for(encoding: str, name: str) -> _Inflater | None:
+def _decoder_for(encoding: str, name: str, longest: int) -> _Inflater | None:
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
         return None
     if encoding in {"gzip", "x-gzip"}:
-        return None if name.lower().endswith(GZIP_NAMES) else _Inflater(31)
+        return None if name.lower().endswith(GZIP_NAMES) else _Inflater(GZIP, longest)
     if encoding == "deflate":
-        return _Inflater(15)
+        return _Inflater(ZLIB, longest)
     raise IntegrityError(f"the host applied the encoding {encoding[:40]!r} although none was asked for")
 
 
 def _announced_digest(headers: Mapping[str, str]) -> tuple[bytes | None, Hash | None]:
     announced = _DIGEST.search(f"{headers.get('Repr-Digest', '')} {headers.get('Content-Digest', '')}")
+    hashed: Hash
+    if announced:
+        value, hashed = announced[2], _HASHES[announced[1]]()
+    elif md5 := headers.get("Content-MD5"):
+        value, hashed = md5.strip(), hashlib.md5(usedforsecurity=False)
+    else:
+        return None, None
     try:
-        if announced:
-            return base64.b64decode(announced[2], validate=True), _HASHES[announced[1]]()
-        if md5 := headers.get("Content-MD5"):
-            return base64.b64decode(md5, validate=True), hashlib.md5(usedforsecurity=False)
-    except (binascii.Error, ValueError):
-        pass
-    return None, None
+        digest = base64.b64decode(value, validate=True)
+    except ValueError:
+        return None, None
+    return (digest, hashed) if len(digest) == hashed.digest_size else (None, None)

@@ -136,12 +136,17 @@ class Download:
                 await self._fetch_all()
         finally:
             self._ended = self._session.clock.monotonic()
+        if self._stopped_by is not None and not self._tally.counts:
+            raise self._stopped_by
         return self.report()
 
     async def _rehearse(self) -> None:
         async with aclosing(self._items(Claims())) as items:
-            async for item in items:
-                self._note(evolve(item.outcome, status="planned"))
+            try:
+                async for item in items:
+                    self._note(evolve(item.outcome, status="planned"))
+            except AioCircleError as error:
+                self._stopped_by = error
 
     async def _fetch_all(self) -> None:
         concurrency = affordable(self._options.concurrency)
@@ -156,11 +161,17 @@ class Download:
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
         finally:
+            await self._let_go(threads, opened)
+
+    async def _let_go(self, threads: ThreadPoolExecutor, opened: ExitStack) -> None:
+        """Record the last files and unlock the output; a disk that refuses even that shall not cost the report."""
+        try:
             with anyio.CancelScope(shield=True):
                 await in_thread(threads, opened.close)
+        except StoreError as error:
+            self._stopped_by = self._stopped_by or error
+        finally:
             threads.shutdown(wait=False)
-        if self._stopped_by is not None and not self._tally.counts:
-            raise self._stopped_by
 
     async def _work(self, transfer: Transfer, claims: Claims, concurrency: int) -> None:
         send, receive = anyio.create_memory_object_stream[_Item](concurrency)
@@ -227,7 +238,8 @@ class Download:
         outcome = ItemOutcome(
             target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
         )
-        identity = f"{job.slug}#{job.job_number}/{artifact.node_index}/{path}"
+        name = path.encode(errors="backslashreplace").decode()  # a listing may hold lone surrogates, the ledger may not
+        identity = f"{job.slug}#{job.job_number}/{artifact.node_index}/{name}"
         try:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")

@@ -36,6 +36,8 @@ class Ledger:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
+        if self._path.is_symlink():
+            raise self._unusable("it is a link, and might lead anywhere")
         try:
             self._rows = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -64,13 +66,21 @@ class Ledger:
         """Whether nothing was recorded when it was opened: then nothing needs to be looked up."""
         return self._empty
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it had no rows when it was opened, so that nothing need be looked up."""
+        return self._empty
+
     def size_of(self, target: SafePath, artifact: str) -> int | None:
         """Return the bytes that an artifact has at a final name if it was completed there, else ``None``."""
         if self._empty:
             return None
         query = "SELECT size FROM files WHERE target = ? AND artifact = ?"
-        with self._lock:
-            row = self._rows.execute(query, (str(target), artifact)).fetchone()
+        try:
+            with self._lock:
+                row = self._rows.execute(query, (str(target), artifact)).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
         return None if row is None else int(row[0])
 
     def add(self, target: SafePath, artifact: str, size: int) -> None:
@@ -86,11 +96,14 @@ class Ledger:
             self._flush()
 
     def _flush(self) -> None:
+        if not self._pending:
+            return
         try:
             self._rows.execute("BEGIN")
             self._rows.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", self._pending)
             self._rows.execute("COMMIT")
         except sqlite3.Error as error:
+            self._rows.rollback()
             raise self._unusable(error) from None
         self._pending.clear()
 

@@ -14,17 +14,16 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from uuid import UUID
 
+import anyio
 from attrs import evolve, frozen
 
-from aiocircle.api.models import Artifact, Pipeline, Workflow
+from aiocircle.api.models import Artifact, Job, Pipeline, Workflow
 from aiocircle.api.resources import Artifacts, Jobs, Pipelines, Workflows
 from aiocircle.errors import (
     AioCircleError,
     AuthenticationError,
     ConfigurationError,
-    DecodeError,
     NotFoundError,
-    PaginationError,
     WaitTooLongError,
 )
 from aiocircle.session import Session
@@ -155,8 +154,9 @@ class Planner:
                     yield step
                 opened.popleft()
         finally:
-            for listing in opened:
-                await listing.close()
+            with anyio.CancelScope(shield=True):
+                for listing in opened:
+                    await listing.close()
 
     async def _jobs_of(self, selection: Selection) -> AsyncGenerator[JobRef | Skipped | ListingFailed, None]:
         slug = selection.slug
@@ -164,8 +164,9 @@ class Planner:
             yield await self._job(slug, selection.job)
             return
         if selection.workflow is not None:
-            async for job in self._jobs_in(await self._workflow(slug, selection.workflow)):
-                yield job
+            async with aclosing(self._jobs_in(await self._workflow(slug, selection.workflow))) as jobs:
+                async for job in jobs:
+                    yield job
             return
         pipeline = await self._pipeline(selection)
         for workflow in newest_of_each_name(await self._workflows.list(pipeline.id).collect()):
@@ -179,8 +180,9 @@ class Planner:
                 pipeline_number=pipeline.number,
                 branch=pipeline.vcs.branch if pipeline.vcs else None,
             )
-            async for found in self._guarded(workflow, place):
-                yield found
+            async with aclosing(self._guarded(workflow, place)) as jobs:
+                async for found in jobs:
+                    yield found
 
     async def _pipeline(self, selection: Selection) -> Pipeline:
         if selection.pipeline is not None:
@@ -196,20 +198,20 @@ class Planner:
     ) -> AsyncGenerator[JobRef | Skipped | ListingFailed, None]:
         """A workflow's jobs expire before its pipeline does (quirks, section 4); the others still count."""
         try:
-            async for found in self._jobs_in(place):
-                yield found
-        except (NotFoundError, PaginationError, DecodeError) as error:
+            async with aclosing(self._jobs_in(place)) as jobs:
+                async for found in jobs:
+                    yield found
+        except (AuthenticationError, WaitTooLongError):
+            raise
+        except AioCircleError as error:
             yield ListingFailed(what=f"jobs of workflow {workflow.name or workflow.id}", job_number=None, error=error)
 
     async def _jobs_in(self, place: JobRef) -> AsyncGenerator[JobRef | Skipped, None]:
         assert place.workflow_id is not None
-        async for job in self._jobs.list(place.workflow_id):
-            if job.type == "approval":
-                yield Skipped(name=job.name, reason="an approval has no artifacts")
-            elif job.job_number is None:
-                yield Skipped(name=job.name, reason=f"never ran ({job.status or 'no status'})")
-            else:
-                yield evolve(place, job_number=job.job_number, job_name=job.name)
+        async with aclosing(self._jobs.list(place.workflow_id).pages()) as pages:
+            async for page in pages:
+                for job in page.items:
+                    yield _ref_of(job, place)
 
     async def _job(self, slug: ProjectSlug, number: int) -> JobRef:
         place = JobRef(slug=slug, job_number=number)
@@ -237,6 +239,14 @@ class Planner:
             return place
         pipeline = await self._pipelines.get(pipeline_id)
         return evolve(place, pipeline_number=pipeline.number, branch=pipeline.vcs.branch if pipeline.vcs else None)
+
+
+def _ref_of(job: Job, place: JobRef) -> JobRef | Skipped:
+    if job.type == "approval":
+        return Skipped(name=job.name, reason="an approval has no artifacts")
+    if job.job_number is None:
+        return Skipped(name=job.name, reason=f"never ran ({job.status or 'no status'})")
+    return evolve(place, job_number=job.job_number, job_name=job.name)
 
 
 class _Listing:

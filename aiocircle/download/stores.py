@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from attrs import define
+from attrs import define, field
 
 from aiocircle.download.paths import OWN_DIRECTORY, SafePath
 from aiocircle.errors import StoreError, UnsafePathError
@@ -35,6 +35,8 @@ HINTS = {
     errno.ENOSPC: "free some space and run the same command again: what is complete is kept",
     errno.EDQUOT: "the quota is used up; free some space and run the same command again: what is complete is kept",
     errno.EACCES: "may this user write there?",
+    errno.EEXIST: "it is no directory; choose another output",
+    errno.ENOTDIR: "a file stands where a directory is needed; choose another output",
     errno.EROFS: "choose an output on a file system that can be written to",
     errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
     errno.ENAMETOOLONG: "this file system allows shorter names only; a flatter --layout may help",
@@ -43,10 +45,19 @@ HINTS = {
 
 @define(eq=False)
 class Part:
-    """A file being written: its name among the parts and its open descriptor."""
+    """A file to be written: its name among the parts, and its descriptor while it is open.
 
-    name: str
-    descriptor: int
+    It exists before its file does, so that whoever is cancelled while the file is opened has something to discard.
+    """
+
+    name: str = field(factory=lambda: secrets.token_hex(8))
+    descriptor: int = -1
+
+    def close(self) -> None:
+        """Close the descriptor; it is gone even if that fails."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class LocalStore:
@@ -125,8 +136,9 @@ class LocalStore:
             StoreError: The disk refused.
             UnsafePathError: A link or a file stands where a directory of the path should be.
         """
-        part = self.begin()
+        part = Part()
         try:
+            self.begin(part)
             with explained(str(target)):
                 for chunk in chunks:
                     _write_all(part.descriptor, chunk)
@@ -135,11 +147,10 @@ class LocalStore:
             self.discard(part)
             raise
 
-    def begin(self) -> Part:
-        """Open a new part; it must be committed or discarded."""
-        name = secrets.token_hex(8)
+    def begin(self, part: Part) -> None:
+        """Open a part; it must be committed or discarded."""
         with explained(f"{self.root}/{OWN_DIRECTORY}"):
-            return Part(name, os.open(name, NEW_FILE, 0o666, dir_fd=self._parts_handle))
+            part.descriptor = os.open(part.name, NEW_FILE, 0o666, dir_fd=self._parts_handle)
 
     def commit(self, part: Part, target: SafePath, size: int) -> None:
         """Close a complete part of so many bytes and give it its final name.
@@ -153,8 +164,7 @@ class LocalStore:
                 raise StoreError(f"{target}: the disk did not take all bytes", fatal=True)
             if self._sync:
                 os.fsync(part.descriptor)
-            os.close(part.descriptor)
-            part.descriptor = -1
+            part.close()
             parent = self._parent(target, make=True)
             os.rename(part.name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)
             if self._sync:
@@ -163,9 +173,8 @@ class LocalStore:
     def discard(self, part: Part) -> None:
         """Remove a part; one that was committed is left alone."""
         with suppress(OSError):
-            if part.descriptor >= 0:
-                os.close(part.descriptor)
-                part.descriptor = -1
+            part.close()
+        with suppress(OSError):
             os.unlink(part.name, dir_fd=self._parts_handle)
 
     def _parent(self, target: SafePath, *, make: bool) -> int:
@@ -201,6 +210,8 @@ class LocalStore:
             except FileNotFoundError:
                 with suppress(FileExistsError):
                     os.mkdir(component, dir_fd=handle)
+                    if self._sync:
+                        os.fsync(handle)
             except OSError as error:
                 if error.errno in {errno.ELOOP, errno.ENOTDIR}:
                     raise UnsafePathError(
@@ -214,7 +225,7 @@ class LocalStore:
         self._lock_handle = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=own)
         try:
             fcntl.flock(self._lock_handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise StoreError(
                 f"another run is downloading to {self.root}",
                 fatal=True,

@@ -10,6 +10,7 @@ A write in a thread cannot be stopped. Cancellation therefore waits for it befor
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import aiofiles
@@ -67,6 +68,8 @@ class Transfer:
 
     async def present(self, target: SafePath, artifact: str) -> int | None:
         """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
+        if self.ledger.is_empty:
+            return None
         return None if self.ledger.was_empty else await self.hop(self._present, target, artifact)
 
     async def hop(self, function: Callable[..., T], *arguments: object) -> T:
@@ -132,7 +135,8 @@ class _Arrival:
     async def _hand_over(self) -> None:
         """Let a thread write what is gathered, once the batch before it is written."""
         if self._part is None:
-            self._part = await self._transfer.hop(self._transfer.store.begin)
+            self._part = Part()
+            await self._transfer.hop(self._transfer.store.begin, self._part)
             self._file = await aiofiles.open(
                 self._part.descriptor, "wb", closefd=False, executor=self._transfer.threads
             )
@@ -152,7 +156,9 @@ class _Arrival:
     async def _complete(self) -> int:
         transfer = self._transfer
         if self._part is None or self._file is None:
-            return await transfer.hop(transfer.write, self._target, self._gathered, self._artifact)
+            size = await transfer.hop(transfer.write, self._target, self._gathered, self._artifact)
+            self._emit(TransferProgress(target=str(self._target), received=size))
+            return size
         await self._hand_over()
         await self._written()
         with explained(str(self._target)):
@@ -164,8 +170,11 @@ class _Arrival:
         """Leave nothing behind, whatever ended the attempt; also under cancellation."""
         with anyio.CancelScope(shield=True):
             if self._write is not None:
-                await asyncio.wait([self._write])
-                self._write.exception()
+                await _ended(self._write)
+            if self._file is not None:
+                # Not left to the collector: what is buffered would go to whoever has the descriptor's number by then.
+                with suppress(OSError):
+                    await finish(self._file.close())
             if self._part is not None:
                 await self._transfer.hop(self._transfer.store.discard, self._part)
         if self._handed_over:
@@ -183,7 +192,15 @@ async def finish(work: Awaitable[T]) -> T:
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([future])
-        future.exception()
+        await _ended(future)
         raise
+
+
+async def _ended(future: asyncio.Future[T]) -> None:
+    """Wait for the end of work in a thread, however often this task is cancelled meanwhile, and whatever it was."""
+    with anyio.CancelScope(shield=True):
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+    if not future.cancelled():
+        future.exception()

@@ -18,6 +18,8 @@ from aiocircle.testing.kong import DIALECTS, KongLimits
 from aiocircle.testing.server import DEFAULT_TOKEN, Simulator
 from aiocircle.testing.world import World
 
+_LAST_PORT = 65_535
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit status: 0, or 2 for arguments that make no sense."""
@@ -68,6 +70,10 @@ def _simulator(options: argparse.Namespace) -> Simulator:
     for name in ("files", "large", "large_size", "pipelines", "latency", "port", "storage_port"):
         if getattr(options, name) < 0:
             message = f"--{name.replace('_', '-')} is not negative: {getattr(options, name)}"
+            raise ValueError(message)
+    for name in ("port", "storage_port"):
+        if getattr(options, name) > _LAST_PORT:
+            message = f"--{name.replace('_', '-')} is at most {_LAST_PORT}: {getattr(options, name)}"
             raise ValueError(message)
     for name in ("nodes", "page_size"):
         if getattr(options, name) < 1:

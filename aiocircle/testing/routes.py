@@ -11,6 +11,7 @@ from aiocircle.testing.pages import Lister, Page, PageTokens, UnknownPageTokenEr
 from aiocircle.testing.records import Job, Project
 from aiocircle.testing.world import World
 
+SHORT_PROVIDERS = {"github": "gh", "bitbucket": "bb"}
 PREFIX = "/api/v2"
 
 # {slug} stands for three segments, any other name for one. The longer pattern comes first where two could match.
@@ -80,10 +81,17 @@ def _fit(template: str, segments: list[str]) -> tuple[str, ...] | None:
             return None
         taken, rest = rest[:width], rest[width:]
         if part[0] == "{":
-            arguments.append("/".join(map(unquote, taken)))
+            text = "/".join(map(unquote, taken))
+            arguments.append(_short(text) if part == "{slug}" else text)
         elif taken != [part]:
             return None
     return None if rest else tuple(arguments)
+
+
+def _short(slug: str) -> str:
+    """Return a slug in the form of `World`: CircleCI takes ``github`` and ``bitbucket`` for ``gh`` and ``bb``."""
+    provider, _, rest = slug.partition("/")
+    return f"{SHORT_PROVIDERS.get(provider, provider)}/{rest}"
 
 
 class Api:
@@ -236,9 +244,12 @@ _NOT_FOUND = {
 }
 
 
+_TOO_LONG = 19
+
+
 def _number(text: str) -> int:
     """Return the number in a path, or 0, which nothing has."""
-    return int(text) if text.isascii() and text.isdecimal() else 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _TOO_LONG else 0
 
 
 def _workflow_names(world: World, project: Project) -> list[str]:

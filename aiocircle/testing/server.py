@@ -146,7 +146,7 @@ class Simulator:
         try:
             for name, handler in handlers.items():
                 self._origins[name] = await self._listen(handler, self._ports.get(name, 0), secure=name != "foreign")
-        except OSError:
+        except BaseException:
             await self.close()
             raise
         self._origins.setdefault("artifact", self._origins["api"])

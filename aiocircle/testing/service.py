@@ -8,7 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl
 
 import attrs
 from aiohttp import web
@@ -20,7 +20,15 @@ from aiocircle.testing.kong import REJECTION_BODY, KongLimits
 from aiocircle.testing.records import Job
 from aiocircle.testing.routes import Api, Route, match
 from aiocircle.testing.stats import LOGGED_HEADERS, Fetched, LoggedRequest, Stats
-from aiocircle.testing.storage import CREDENTIAL_HEADERS, Object, Signer, object_answer, read_path, xml_error
+from aiocircle.testing.storage import (
+    CREDENTIAL_HEADERS,
+    Object,
+    Signer,
+    object_answer,
+    read_object,
+    read_path,
+    xml_error,
+)
 from aiocircle.testing.world import World
 
 OUTPUT = "/output/job/"
@@ -222,11 +230,8 @@ def _split(request: web.BaseRequest) -> tuple[str, str]:
 
 def _read_output(path: str) -> Object | None:
     """Return the artifact that a listed address names: ``/output/job/{id}/artifacts/{node}/{path}``."""
-    parts = path[len(OUTPUT) :].split("/", 3)
-    if len(parts) != 4 or parts[1] != "artifacts" or not parts[2].isdecimal():  # noqa: PLR2004 - id, word, node, path
-        return None
-    name = unquote_to_bytes(parts[3].replace("+", " ")).decode("utf-8", "surrogatepass")
-    return Object(parts[0], int(parts[2]), name)
+    job_id, word, place = path[len(OUTPUT) :].partition("/artifacts/")
+    return read_object(f"{job_id}/{place.replace('+', ' ')}") if word else None
 
 
 def _authorization(value: str) -> str:

@@ -22,7 +22,8 @@ CREDENTIAL_HEADERS = ("Circle-Token", "Authorization", "Proxy-Authorization", "C
 _DATE = "%Y%m%dT%H%M%SZ"
 _SIGNATURE = "X-Amz-Signature"
 _SIGNED = re.compile(r"(?:^|&)X-Amz-Signature=([^&]*)")
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+_NODE = re.compile(r"\d{1,9}", re.ASCII)
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
 
 
@@ -98,10 +99,20 @@ def _read_query(query_string: str) -> _Query:
 
 def read_path(path: str) -> Object | None:
     """Return the object that a storage path names."""
-    _, bucket, job_id, node, *rest = [*path.split("/", 4), "", "", "", ""][:5]
-    if bucket != "bucket" or not node.isdecimal():
+    head, bucket, *rest = [*path.split("/", 2), "", ""][:3]
+    return read_object(*rest) if (head, bucket) == ("", "bucket") else None
+
+
+def read_object(text: str) -> Object | None:
+    """Return the object that ``{job}/{node}/{quoted path}`` names, or None if it has another form."""
+    job_id, node, quoted = [*text.split("/", 2), "", ""][:3]
+    if not _NODE.fullmatch(node):
         return None
-    return Object(job_id, int(node), unquote_to_bytes(rest[0]).decode("utf-8", "surrogatepass"))
+    try:
+        path = unquote_to_bytes(quoted).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    return Object(job_id, int(node), path)
 
 
 def object_answer(content: Content, range_header: str | None, if_range: str | None) -> Answer:

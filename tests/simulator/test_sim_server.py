@@ -221,6 +221,52 @@ def test_every_listed_file_leads_to_its_bytes(sim: Simulator) -> None:
             assert reply.header("Content-Length") == str(len(reply.body))
 
 
+HOSTILE = [
+    "../../x",
+    "/etc/passwd",
+    "C:\\x",
+    "a\0b",
+    "a\r\nb",
+    "\ud800",
+    "",
+    " ",
+    "//x",
+    "%2e%2e/x",
+    "a//b",
+    "~",
+    "x/",
+    "?#&;=",
+]
+
+
+def test_files_of_any_name_lead_to_their_bytes() -> None:
+    world = World(pipelines=0)
+    job = world.add_job(SLUG, 1, [FakeArtifact(path, size=50) for path in [*HOSTILE, "é" * 2000]])
+    with SimulatorThread(world) as sim:
+        items = listed(sim, job)
+        assert [item["path"] for item in items] == [artifact.path for artifact in job.artifacts]
+        for item in items:
+            assert ask(hop(sim, item["url"])).body == world.artifact_bytes(SLUG, 1, item["path"])
+        assert sim.stats.completed.total() == len(items)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/output/job/x",
+        "/output/job/x/artifacts/0/f",
+        "/output/job/{id}/artifacts/0/%FF",
+        "/output/job/{id}/artifacts/x/f",
+        "/output/job/{id}/artifacts/" + "9" * 5000 + "/f",
+        "/api/v2/project/gh/acme/web/" + "9" * 5000 + "/artifacts",
+    ],
+)
+def test_an_address_that_was_never_listed_is_a_404(fresh: Simulator, path: str) -> None:
+    job = fresh.world.job(SLUG, 1)
+    assert job is not None
+    assert ask(fresh.url + path.replace("{id}", job.id), with_token(fresh)).status == 404
+
+
 def test_the_redirect_leads_to_another_origin_with_a_signed_query(fresh: Simulator) -> None:
     location = hop(fresh, first_url(fresh))
     assert location.startswith(f"{fresh.storage_url}/bucket/")
@@ -327,6 +373,7 @@ def test_an_address_can_be_anything() -> None:
         ("bytes=0-1,5-6", 200, None, 0, 300_000),
         ("lines=1-2", 200, None, 0, 300_000),
         ("bytes=-", 200, None, 0, 300_000),
+        ("bytes=" + "9" * 5000 + "-", 200, None, 0, 300_000),
     ],
 )
 def test_ranges(fresh: Simulator, asked: str, status: int, content_range: str | None, start: int, stop: int) -> None:

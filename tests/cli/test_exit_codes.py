@@ -1,0 +1,146 @@
+"""Every exit code, each with one sentence on stderr and no traceback."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aiocircle.cli.exits import ExitCode
+from aiocircle.testing import KongLimits, Simulator, World
+from aiocircle.testing.pytest_plugin import CircleciFactory
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SLUG = "gh/acme/web"
+
+
+def _complains(result: "subprocess.CompletedProcess[str]", code: ExitCode, *words: str) -> None:
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "aiocircle: " in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def _job(simulator: Simulator) -> int:
+    job = simulator.world.demo_job
+    assert job
+    assert job.number
+    return job.number
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["download"], "TARGET"),
+        (["download", SLUG], "which artifacts"),
+        (["download", SLUG, "--job", "x"], "--job"),
+        (["download", SLUG, "--job", "1", "--latest"], "only one of"),
+        (["download", SLUG, "--branch", "main"], "--latest"),
+        (["download", SLUG, "--job", "1", "--foo"], "--foo"),
+        (["download", SLUG, "--job", "1", "--concurrency", "0"], "more than 0"),
+        (["download", SLUG, "--job", "1", "--stall-timeout", "nan"], "more than 0"),
+        (["download", SLUG, "--job", "1", "--auth", "magic"], "--auth"),
+        (["upload"], "upload"),
+        (["completion", "tcsh"], "tcsh"),
+    ],
+)
+def test_usage_is_2(aiocircle: Run, arguments: list[str], words: str) -> None:
+    result = aiocircle(*arguments)
+    _complains(result, ExitCode.USAGE, words, "hint: ")
+    assert len(result.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("flag", [["--token", "hush-hush"], ["--token=hush-hush"], ["--circle-token", "hush-hush"]])
+def test_a_token_as_an_argument_is_refused_and_not_repeated(aiocircle: Run, flag: list[str]) -> None:
+    result = aiocircle("download", SLUG, "--job", "1", *flag)
+    _complains(result, ExitCode.USAGE, "CIRCLE_TOKEN", "--token-file")
+    assert "hush-hush" not in result.stdout + result.stderr
+
+
+def test_a_wrong_token_is_3(aiocircle: Run, circleci: Simulator) -> None:
+    _complains(aiocircle("me", "--host", circleci.url, CIRCLE_TOKEN="wrong"), ExitCode.AUTH, "hint: ")
+
+
+def test_no_token_is_3_and_says_where_one_goes(aiocircle: Run, circleci: Simulator) -> None:
+    _complains(
+        aiocircle("me", "--host", circleci.url, CIRCLE_TOKEN=None), ExitCode.AUTH, "CIRCLE_TOKEN", "--token-file"
+    )
+
+
+def test_a_token_revoked_in_mid_run_is_3(aiocircle: Run, circleci: Simulator) -> None:
+    circleci.faults.add("token-revoked", after=1)
+    result = aiocircle("download", SLUG, "--job", _job(circleci), "--host", circleci.url)
+    _complains(result, ExitCode.AUTH)
+
+
+@pytest.mark.parametrize("fault", ["bad-request", "json-html-200", "page-token-repeated", "500", "json-shape"])
+def test_an_api_that_makes_no_sense_is_4(aiocircle: Run, circleci: Simulator, fault: str) -> None:
+    circleci.faults.add(fault)
+    _complains(aiocircle("download", SLUG, "--pipeline", "1", "--host", circleci.url, "--retries", "0"), ExitCode.API)
+
+
+def test_nobody_there_is_4(aiocircle: Run) -> None:
+    _complains(aiocircle("me", "--host", "http://127.0.0.1:1", "--retries", "0"), ExitCode.API, "no connection")
+
+
+def test_no_such_job_is_5(aiocircle: Run, circleci: Simulator) -> None:
+    _complains(aiocircle("download", SLUG, "--job", "999999", "--host", circleci.url), ExitCode.NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        (["download", "acme/web", "--job", "1"], {}),
+        (["download", SLUG, "--workflow", "42"], {}),
+        (["download", SLUG, "--job", "1", "--layout", "{nothing}/{path}"], {}),
+        (["me", "--host", "ftp://example.com"], {}),
+        (["me", "--host", "http://example.com"], {}),
+        (["me", "--token-file", "missing"], {}),
+        (["me"], {"CIRCLE_TOKEN": "line\nbreak"}),
+    ],
+)
+def test_values_that_cannot_be_are_7(aiocircle: Run, arguments: list[str], variables: dict[str, str]) -> None:
+    _complains(aiocircle(*arguments, **variables), ExitCode.VALIDATION)
+
+
+def test_silence_is_8(aiocircle: Run, circleci: Simulator) -> None:
+    circleci.faults.add("silence")
+    result = aiocircle("me", "--host", circleci.url, "--stall-timeout", "0.3", "--retries", "0")
+    _complains(result, ExitCode.TIMEOUT, "0.3 s")
+
+
+def test_some_items_failing_is_9(aiocircle: Run, circleci: Simulator, tmp_path: Path) -> None:
+    circleci.faults.add("expired-404", match="000003")
+    result = aiocircle("download", SLUG, "--job", _job(circleci), "--host", circleci.url, "-o", "out")
+    _complains(result, ExitCode.PARTIAL, "4 of 24")
+    assert "failed      4 items" in result.stdout
+    assert "404" in result.stdout
+    assert sum(1 for path in (tmp_path / "out").rglob("*-0*") if path.is_file()) >= 1
+
+
+def test_a_limit_that_stands_still_too_long_is_10(aiocircle: Run, circleci_factory: CircleciFactory) -> None:
+    simulator = circleci_factory(World.demo(files=100, large=0), limits=KongLimits({"day": 3}))
+    result = aiocircle("download", SLUG, "--job", _job(simulator), "--host", simulator.url, "--max-wait", "2")
+    _complains(result, ExitCode.WAIT_TOO_LONG, "hint: ")
+
+
+def test_an_output_that_cannot_be_is_1(aiocircle: Run, circleci: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = aiocircle("download", SLUG, "--job", _job(circleci), "--host", circleci.url, "-o", "file")
+    _complains(result, ExitCode.GENERAL)
+
+
+def test_an_unexpected_exception_shows_its_traceback_only_when_asked(aiocircle: Run, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import aiocircle.cli.me\n"
+        "def broken(*_): raise RuntimeError('told \\x1b[31m Circle-Token: hush-hush')\n"
+        "aiocircle.cli.me.Access = broken\n"
+    )
+    path = f"{Path(__file__).parents[2]}:{tmp_path}"
+    quiet, loud = aiocircle("me", PYTHONPATH=path), aiocircle("me", "-vv", PYTHONPATH=path)
+    _complains(quiet, ExitCode.GENERAL, "internal error: RuntimeError", "-vv")
+    assert loud.returncode == ExitCode.GENERAL
+    assert "Traceback" in loud.stderr
+    assert "hush-hush" not in quiet.stderr + loud.stderr
+    assert "\x1b" not in quiet.stderr + loud.stderr

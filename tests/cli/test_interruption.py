@@ -1,0 +1,147 @@
+"""Ctrl-C and SIGTERM in the middle of a run: an end within two seconds, nothing half-written, and a way to go on."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aiocircle.testing import FakeArtifact, Simulator, World
+from aiocircle.testing.pytest_plugin import CircleciFactory
+from aiocircle.testing.records import Job
+
+Process = subprocess.Popen[str]
+Start = Callable[..., Process]
+SLUG = "gh/acme/web"
+LARGE = 3 * 1024 * 1024
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and ".aiocircle" not in path.parts
+    }
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _world() -> tuple[World, Job]:
+    world = World(pipelines=0)
+    small = [FakeArtifact(f"small/{number:04}.txt", size=2000) for number in range(300)]
+    large = [FakeArtifact(f"large/{number}.bin", size=LARGE) for number in range(4)]
+    return world, world.add_job(SLUG, artifacts=[*large, *small])
+
+
+def _expected(world: World, job: Job) -> dict[str, bytes]:
+    return {f"0/{one.path}": world.content(job, one).read(0, one.length) for one in job.artifacts}
+
+
+def _interrupted(process: Process, number: signal.Signals) -> tuple[str, str]:
+    process.send_signal(number)
+    began = time.monotonic()
+    stdout, stderr = process.communicate(timeout=10)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 6
+    assert "Traceback" not in stderr
+    return stdout, stderr
+
+
+@pytest.fixture
+def stalled(circleci_factory: CircleciFactory) -> tuple[Simulator, Job]:
+    """Serve a job whose large files stop half-way."""
+    world, job = _world()
+    simulator = circleci_factory(world)
+    simulator.faults.add("stall-half", match="large", place="artifact")
+    return simulator, job
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_cleanly_and_the_same_command_completes_it(
+    start: Start, stalled: tuple[Simulator, Job], tmp_path: Path, number: signal.Signals
+) -> None:
+    simulator, job = stalled
+    command = ("download", SLUG, "--job", job.number, "--host", simulator.url, "-o", "out")
+    process = start(*command)
+    _until(lambda: simulator.stats.completed.total() >= 100)
+    stdout, stderr = _interrupted(process, number)
+    assert "complete in out" in stderr
+    assert "the same command goes on" in stderr
+    expected = _expected(simulator.world, job)
+    first = _files(tmp_path / "out")
+    assert 50 < len(first) < len(expected)
+    assert all(expected[name] == content for name, content in first.items())
+    assert f"fetched     {len(first)} files" in stdout
+    assert not list((tmp_path / "out" / ".aiocircle" / "parts").iterdir())
+
+    simulator.faults.clear()
+    again = start(*command)
+    stdout, stderr = again.communicate(timeout=30)
+    assert again.returncode == 0, stderr
+    assert _files(tmp_path / "out") == expected
+    assert f"present     {len(first)} files" in stdout
+
+
+def test_json_of_an_interrupted_run_ends_with_its_report(start: Start, stalled: tuple[Simulator, Job]) -> None:
+    simulator, job = stalled
+    process = start("download", SLUG, "--job", job.number, "--host", simulator.url, "--json")
+    _until(lambda: simulator.stats.completed.total() >= 20)
+    stdout, _ = _interrupted(process, signal.SIGINT)
+    assert '"type": "report"' in stdout.splitlines()[-1]
+    assert '"cancelled": true' in stdout.splitlines()[-1]
+
+
+def test_a_wait_for_the_rate_limit_is_interrupted_at_once(start: Start, stalled: tuple[Simulator, Job]) -> None:
+    simulator, job = stalled
+    simulator.faults.add("429-retry-after-seconds", seconds=60)
+    process = start("download", SLUG, "--job", job.number, "--host", simulator.url)
+    _until(lambda: simulator.stats.total >= 1)
+    time.sleep(0.3)
+    _, stderr = _interrupted(process, signal.SIGTERM)
+    assert "0 files complete" in stderr
+
+
+def test_an_interruption_before_anything_has_begun_is_one_line(start: Start) -> None:
+    process = start("me", "--host", "http://127.0.0.1:1", "--retries", "1000")
+    time.sleep(0.15)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=5)
+    assert process.returncode in {6, -signal.SIGINT}  # the interpreter itself may not have come up
+    if process.returncode == 6:
+        assert stderr == "aiocircle: stopped\n"
+
+
+def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, str], tmp_path: Path) -> None:
+    """A thread that hangs (a dead network file system, a slow resolver) holds up neither one Ctrl-C nor two."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import asyncio, time\n"
+        "import aiocircle.cli.me\n"
+        "class Stuck:\n"
+        "    def __init__(self, *_): self.token = None\n"
+        "    def explained(self): import contextlib; return contextlib.nullcontext()\n"
+        "    def client(self, **_): return self\n"
+        "    async def __aenter__(self):\n"
+        "        print('stuck', flush=True)\n"
+        "        await asyncio.to_thread(time.sleep, 60)\n"
+        "    async def __aexit__(self, *_): pass\n"
+        "aiocircle.cli.me.Access = Stuck\n"
+    )
+    path = f"{environment['PYTHONPATH']}{os.pathsep}{tmp_path}"
+    for signals, limit in ((1, 2.0), (2, 1.0)):
+        process = start("me", PYTHONPATH=path)
+        assert process.stdout
+        assert process.stdout.readline() == "stuck\n"
+        began = time.monotonic()
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        assert process.wait(timeout=5) == 6
+        assert time.monotonic() - began < limit

@@ -1,0 +1,85 @@
+"""The README's examples, run as they stand against the simulator."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aiocircle.testing import FakeArtifact, Simulator, World
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+WORKFLOW_IN_README = "5034460f-c7c4-4c43-9457-de07e2029e7b"
+COMMANDS = [
+    line for line in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0].splitlines() if line.startswith("aiocircle")
+]
+
+
+@pytest.fixture
+def simulator(circleci_factory: Callable[..., Simulator]) -> Simulator:
+    world = World(pipelines=38)
+    for number in (1301, 1302, 1303):  # so that the next pipeline is number 42
+        world.add_job("gh/acme/web", number, branch="other")
+    files = [FakeArtifact(path=f"reports/{name}.xml", node_index=node, size=900) for node in (0, 1) for name in "abc"]
+    world.add_job("gh/acme/web", 1234, [*files, FakeArtifact(path="app.bin", size=70_000)], tests=30)
+    return circleci_factory(world)
+
+
+@pytest.fixture
+def environ(simulator: Simulator, environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    script = tmp_path / "bin" / "aiocircle"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m aiocircle "$@"\n')
+    script.chmod(0o755)
+    path = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+    return {**environment, "PATH": path, "CIRCLE_TOKEN": simulator.token, "CIRCLE_HOST": simulator.url}
+
+
+def workflow_of(simulator: Simulator) -> str:
+    job = simulator.world.job("gh/acme/web", 1234)
+    assert job is not None
+    found = simulator.world.workflow_of(job)
+    assert found is not None
+    return str(found[1].id)
+
+
+def test_there_are_examples() -> None:
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_for_the_shell_works(
+    command: str, simulator: Simulator, environ: dict[str, str], tmp_path: Path
+) -> None:
+    line = command.replace(WORKFLOW_IN_README, workflow_of(simulator))
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout != "") == (0, True), done.stderr
+    if command.startswith("aiocircle download") and "--dry-run" not in command:
+        assert len(list(tmp_path.rglob("*.xml"))) == 6
+
+
+def test_the_example_in_python_works(simulator: Simulator, environ: dict[str, str], tmp_path: Path) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", source],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "7 files, 0 refusals" in done.stdout
+    assert len(list((tmp_path / "out").rglob("*.xml"))) == 6
+
+
+def test_every_test_named_in_the_readme_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", README)
+    assert len(named) >= 10
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / path).read_text() if test else (ROOT / path).exists(), (path, test)

@@ -1,0 +1,168 @@
+"""What a person sees: the live display on a terminal of 80 columns, help, completion."""
+
+import fcntl
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+
+import pytest
+
+from aiocircle.testing import KongLimits, World
+from aiocircle.testing.pytest_plugin import CircleciFactory
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SLUG = "gh/acme/web"
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7])m")
+
+
+def _on_a_terminal(environment: dict[str, str], columns: int, *arguments: object) -> str:
+    """Run the command on a terminal and return all that it wrote there."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aiocircle", *map(str, arguments)],
+        env=environment,
+        cwd=environment["HOME"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    written = b""
+    try:
+        while piece := os.read(leader, 65536):
+            written += piece
+    except OSError:  # how the end of a terminal looks
+        pass
+    finally:
+        os.close(leader)
+        process.wait(timeout=10)
+    return written.decode()
+
+
+@pytest.fixture
+def on_a_terminal(environment: dict[str, str], circleci_factory: CircleciFactory) -> Callable[..., str]:
+    """Download a job that takes a few seconds, with waits and large files in it, on a terminal."""
+
+    def run(columns: int, *flags: str, **variables: str) -> str:
+        world = World.demo(files=600, large=3, large_size=48 * 1024 * 1024)
+        simulator = circleci_factory(world, limits=KongLimits({"second": 10}), page_size=10)
+        assert world.demo_job
+        environ = {**environment, "TERM": "xterm-256color", **variables}
+        command = ("download", SLUG, "--job", world.demo_job.number, "--host", simulator.url, *flags)
+        return _on_a_terminal(environ, columns, *command)
+
+    return run
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_the_live_display_fits_the_terminal_and_goes_away(on_a_terminal: Callable[..., str], columns: int) -> None:
+    written = on_a_terminal(columns)
+    drawn, summary = written.rsplit("\x1b[?25h", 1)  # the cursor is back
+    assert "\x1b[?25l" in drawn
+    lines = [line for line in re.split(r"[\r\n]+", CONTROL.sub("", drawn)) if line]
+    assert max(map(len, lines)) <= columns
+    assert any("waiting for the rate limit" in line for line in lines)
+    assert any("603 files" in line for line in lines)
+    assert "fetched     603 files" in summary
+    frames = CONTROL.sub("", drawn).split(" files")
+    assert len(frames) > 10
+    assert COLOUR.search(written)
+
+
+def test_no_color_means_no_colour(on_a_terminal: Callable[..., str]) -> None:
+    written = on_a_terminal(80, NO_COLOR="1")
+    assert "\x1b[?25l" in written
+    assert not COLOUR.search(written)
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"], ["-v"]])
+def test_a_dumb_terminal_and_data_on_the_terminal_get_plain_lines(
+    on_a_terminal: Callable[..., str], flags: list[str]
+) -> None:
+    written = on_a_terminal(80, *flags, TERM="xterm-256color" if flags else "dumb")
+    assert "\x1b" not in written
+    assert " files/s" in written
+
+
+@pytest.mark.parametrize(("command", "limit"), [([], 20), (["download"], 46), (["me"], 20)])
+def test_help_fits_a_screen(aiocircle: Run, command: list[str], limit: int) -> None:
+    result = aiocircle(*command, "--help", COLUMNS="80")
+    lines = result.stdout.splitlines()
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert len(lines) <= limit
+    assert max(map(len, lines)) <= 80
+    if command != ["me"]:
+        assert "Examples:" in lines
+
+
+def test_help_is_quick_because_it_imports_little(environment: dict[str, str]) -> None:
+    code = (
+        "import sys; from aiocircle.cli.app import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    for heavy in ("aiohttp", "anyio", "asyncio", "cattrs", "sqlite3"):
+        assert f"'{heavy}'" not in result.stderr
+
+
+def test_the_version_is_told(aiocircle: Run) -> None:
+    assert re.fullmatch(r"aiocircle \d+\.\d+\.\d+\S*\n", aiocircle("--version").stdout)
+
+
+def _completed(script: str, words: list[str], environment: dict[str, str]) -> list[str]:
+    line = " ".join(words)
+    driver = f"""
+{script}
+COMP_WORDS=({" ".join(f"'{word}'" for word in words)})
+COMP_CWORD={len(words) - 1}
+COMP_LINE='{line}'
+COMP_POINT={len(line)}
+$(complete -p aiocircle | sed 's/.*-F \\([^ ]*\\).*/\\1/') aiocircle '{words[-1]}' '{words[-2]}'
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    result = subprocess.run(["bash", "-c", driver], env=environment, capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    return result.stdout.split()
+
+
+def test_bash_completes_commands_flags_and_choices(aiocircle: Run, environment: dict[str, str]) -> None:
+    script = aiocircle("completion", "bash").stdout
+    assert "download" in _completed(script, ["aiocircle", "do"], environment)
+    assert "--concurrency" in _completed(script, ["aiocircle", "download", "--conc"], environment)
+    assert set(_completed(script, ["aiocircle", "download", "--auth", "b"], environment)) == {"bearer", "basic"}
+    assert "zsh" in _completed(script, ["aiocircle", "completion", "z"], environment)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_can_read_theirs(aiocircle: Run, shell: str) -> None:
+    script = aiocircle("completion", shell).stdout
+    assert "aiocircle" in script
+    assert "--concurrency" in script or "concurrency" in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def test_the_display_costs_the_run_little() -> None:
+    """Handlers run for every event: a few microseconds each."""
+    from aiocircle.cli.progress import Progress
+    from aiocircle.events import ItemPlanned, TransferEnded, TransferStarted
+
+    progress = Progress()
+    began = time.perf_counter()
+    for number in range(20_000):
+        target = f"file-{number}"
+        progress(ItemPlanned(target=target, total=number + 1))
+        progress(TransferStarted(target=target, size=10))
+        progress(TransferEnded(target=target, status="stored", size=10, reason=None))
+    assert time.perf_counter() - began < 2
+    assert (progress.done, progress.found, progress.size) == (20_000, 20_000, 200_000)
+    assert not progress.running
