@@ -8,6 +8,7 @@ versions of IDNA encode differently, and everything that is no host at all (``ci
 
 import ipaddress
 import re
+from functools import lru_cache
 
 from aiocircle.errors import ConfigurationError
 
@@ -81,6 +82,7 @@ def split_authority(text: str) -> tuple[str, int | None] | None:
     return (host, port) if port is None or 0 < port <= _MAX_PORT else None
 
 
+@lru_cache(maxsize=1024)  # a run asks for a few hosts, once for each file
 def normal_host(text: str) -> str | None:
     """Return the form in which a name or an IP address is compared, IPv6 without brackets; ``None`` if it has none."""
     if ":" in text:

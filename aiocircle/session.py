@@ -141,7 +141,7 @@ class Session:
         self.clock = clock
         self.emit = on_event
         self._noticed: set[str] = set()
-        self._credentials_of: dict[URL, dict[str, str]] = {}
+        self._credentials_of: dict[tuple[str, str | None, int | None], dict[str, str]] = {}
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -287,7 +287,7 @@ class Session:
             self.emit(RequestSent(method=request.method, url=url, status=status, seconds=seconds))
 
     def _credentials(self, url: URL) -> dict[str, str]:
-        origin = url.origin()
+        origin = url.scheme, url.raw_host, url.port
         if origin not in self._credentials_of:
             allowed = self._scope.allows(url.scheme, url.raw_host or "", url.port)
             self._credentials_of[origin] = self._scheme.headers(self._token) if allowed else {}

@@ -1,13 +1,14 @@
 """Bounded workers over a plan: many artifacts at once, each to a final name of its own.
 
-The plan is read while files are fetched, at the pace at which they are: a queue of fixed length lies between. A name is
-decided and checked against all names before it when its artifact is listed, which is before its own first byte; the
-order of the listing, not that of arrival, decides who keeps a disputed name.
+The plan is read while files are fetched, at the pace at which they are: a worker takes the next item when it is free. A
+name is decided and checked against all names before it when its artifact is listed, which is before its own first byte;
+the order of the listing, not that of arrival, decides who keeps a disputed name.
 
 One failing item is an outcome, not the end. The run ends early only for what every other item would meet as well: the
 token is refused, the disk is full, the network is gone. When only the listing cannot go on, what was listed is fetched.
 """
 
+import asyncio
 import resource
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,6 @@ from contextlib import ExitStack, aclosing
 from pathlib import Path
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
 from attrs import evolve, field, frozen, validators
 
 from aiocircle.api.models import Artifact
@@ -174,34 +174,37 @@ class Download:
             threads.shutdown(wait=False)
 
     async def _work(self, transfer: Transfer, claims: Claims, concurrency: int) -> None:
-        send, receive = anyio.create_memory_object_stream[_Item](concurrency)
-        async with anyio.create_task_group() as group, receive:
+        async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
+            turn = asyncio.Lock()
             for _ in range(concurrency):
-                group.start_soon(self._worker, receive.clone(), transfer, group.cancel_scope)
-            async with send, aclosing(self._items(claims)) as items:
-                try:
-                    async for item in items:
-                        await send.send(item)
-                except AioCircleError as error:
-                    self._stopped_by = error
-                    if _ends_the_run(error):
-                        group.cancel_scope.cancel()
+                group.start_soon(self._worker, items, turn, transfer, group.cancel_scope)
 
     async def _worker(
-        self, items: MemoryObjectReceiveStream[_Item], transfer: Transfer, scope: anyio.CancelScope
+        self, items: AsyncGenerator[_Item, None], turn: asyncio.Lock, transfer: Transfer, scope: anyio.CancelScope
     ) -> None:
-        async with items:
-            async for item in items:
-                try:
-                    self._note(await self._fetch(item, transfer))
-                except AioCircleError as error:
-                    self._note(_failed(item.outcome, error))
-                    self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
-                    if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
-                        self._stopped_by = self._stopped_by or error
-                        scope.cancel()
-                else:
-                    self._broken = 0
+        while (item := await self._next(items, turn, scope)) is not None:
+            try:
+                self._note(await self._fetch(item, transfer))
+                self._broken = 0
+            except AioCircleError as error:
+                self._note(_failed(item.outcome, error))
+                self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
+                if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
+                    self._stopped_by = self._stopped_by or error
+                    scope.cancel()
+
+    async def _next(
+        self, items: AsyncGenerator[_Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
+    ) -> _Item | None:
+        """Return the next artifact of the plan, which all workers read in turn, or ``None`` at its end."""
+        async with turn:
+            try:
+                return await anext(items, None)
+            except AioCircleError as error:
+                self._stopped_by = error
+                if _ends_the_run(error):
+                    scope.cancel()
+                return None
 
     async def _fetch(self, item: _Item, transfer: Transfer) -> ItemOutcome:
         target = item.placed.path

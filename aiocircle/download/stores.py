@@ -15,6 +15,7 @@ import fcntl
 import os
 import secrets
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from aiocircle.download.paths import OWN_DIRECTORY, SafePath
 from aiocircle.errors import StoreError, UnsafePathError
 
 PARTS = "parts"
+KEPT_PARENTS = 8  # open directories a thread keeps; parallel nodes take turns in a listing
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -75,7 +77,7 @@ class LocalStore:
         self._parts_handle = -1
         self._lock_handle = -1
         self._open_parents = threading.local()
-        self._handles: list[int] = []
+        self._handles: set[int] = set()
 
     def __enter__(self) -> Self:
         """Make the directory, take its lock, and remove what a killed run left.
@@ -89,7 +91,7 @@ class LocalStore:
         try:
             with explained(str(self.root), fatal=True):
                 own = self._enter(self._root_handle, OWN_DIRECTORY)
-                self._handles.append(own)
+                self._handles.add(own)
                 self._take_lock(own)
                 self._parts_handle = self._enter(own, PARTS)
                 for name in os.listdir(self._parts_handle):  # noqa: PTH208 -- relative to the handle, not to a path
@@ -178,13 +180,24 @@ class LocalStore:
             os.unlink(part.name, dir_fd=self._parts_handle)
 
     def _parent(self, target: SafePath, *, make: bool) -> int:
-        """Return an open handle of a target's directory. A thread keeps its last one: neighbours come together."""
-        known: tuple[tuple[str, ...], int] | None = getattr(self._open_parents, "last", None)
-        if known and known[0] == target.parent:
-            return known[1]
+        """Return an open handle of a target's directory. Each thread keeps its last few: neighbours come together."""
+        known: OrderedDict[tuple[str, ...], int] = self._open_parents.__dict__.setdefault("known", OrderedDict())
+        if target.parent in known:
+            known.move_to_end(target.parent)
+            return known[target.parent]
+        handle = self._walk(target.parent, make=make)
+        self._handles.add(handle)
+        known[target.parent] = handle
+        if len(known) > KEPT_PARENTS:
+            _, oldest = known.popitem(last=False)
+            self._handles.remove(oldest)
+            os.close(oldest)
+        return handle
+
+    def _walk(self, directories: tuple[str, ...], *, make: bool) -> int:
         handle = os.dup(self._root_handle)
         try:
-            for component in target.parent:
+            for component in directories:
                 below = (
                     self._enter(handle, component)
                     if make
@@ -195,11 +208,6 @@ class LocalStore:
         except BaseException:
             os.close(handle)
             raise
-        self._handles.append(handle)
-        if known:
-            self._handles.remove(known[1])
-            os.close(known[1])
-        self._open_parents.last = (target.parent, handle)
         return handle
 
     def _enter(self, handle: int, component: str) -> int:

@@ -277,9 +277,9 @@ def test_a_full_disk_behind_stdout_is_a_sentence(environment: dict[str, str]) ->
 
 
 def test_a_pipe_gets_plain_lines_of_progress(aiocircle: Run, circleci_factory: CircleciFactory) -> None:
-    simulator = circleci_factory(World.demo(files=300, large=0), latency=0.3)
+    simulator = circleci_factory(World.demo(files=40, large=0), latency=0.4)
     result = aiocircle(
-        *("download", SLUG, "--job", _job(simulator).number, "--host", simulator.url, "--concurrency", "8"),
+        *("download", SLUG, "--job", _job(simulator).number, "--host", simulator.url, "--concurrency", "4"),
         FORCE_COLOR="1",
     )
     assert result.returncode == 0

@@ -53,8 +53,8 @@ def on_a_terminal(environment: dict[str, str], circleci_factory: CircleciFactory
     """Download a job that takes a few seconds, with waits and large files in it, on a terminal."""
 
     def run(columns: int, *flags: str, **variables: str) -> str:
-        world = World.demo(files=600, large=3, large_size=48 * 1024 * 1024)
-        simulator = circleci_factory(world, limits=KongLimits({"second": 10}), page_size=10)
+        world = World.demo(files=300, large=3, large_size=48 * 1024 * 1024)
+        simulator = circleci_factory(world, limits=KongLimits({"second": 8}), page_size=10)
         assert world.demo_job
         environ = {**environment, "TERM": "xterm-256color", **variables}
         command = ("download", SLUG, "--job", world.demo_job.number, "--host", simulator.url, *flags)
@@ -71,8 +71,8 @@ def test_the_live_display_fits_the_terminal_and_goes_away(on_a_terminal: Callabl
     lines = [line for line in re.split(r"[\r\n]+", CONTROL.sub("", drawn)) if line]
     assert max(map(len, lines)) <= columns
     assert any("waiting for the rate limit" in line for line in lines)
-    assert any("603 files" in line for line in lines)
-    assert "fetched     603 files" in summary
+    assert any("303 files" in line for line in lines)
+    assert "fetched     303 files" in summary
     frames = CONTROL.sub("", drawn).split(" files")
     assert len(frames) > 10
     assert COLOUR.search(written)

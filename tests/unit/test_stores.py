@@ -41,7 +41,7 @@ def tiny_disk(where: Path, size: str = "1m") -> Iterator[Path]:
     where.mkdir()
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("A FULL DISK IS NOT TESTED: only root can mount one")
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", where]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(where)]
     mounted = subprocess.run(command, capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip(f"A FULL DISK IS NOT TESTED: mounting one failed: {mounted.stderr.decode().strip()}")
