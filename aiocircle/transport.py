@@ -139,6 +139,7 @@ class Transport:
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER,
+            middlewares=(_send_once,),
             trust_env=trust_env,
         )
 
@@ -190,11 +191,30 @@ class Transport:
                 timeout=limits,
                 auto_decompress=not bulk,
             )
+        except _SentOnceError as error:
+            failure = _translate(error.reason, url.host or "", timeouts)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             failure = _translate(error, url.host or "", timeouts)
         else:
             return Answer(response, url.host or "", timeouts)
         raise failure
+
+
+class _SentOnceError(Exception):
+    """A failure that aiohttp must not recognise."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating what failed: it would at once, once each, and unseen by limiter and policy."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        failure = _SentOnceError(error)
+    raise failure
 
 
 def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:  # noqa: C901, PLR0911 -- a table

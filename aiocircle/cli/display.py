@@ -10,6 +10,7 @@ from rich.text import Text
 from aiocircle.cli.output import binary, printable
 from aiocircle.cli.progress import Progress, Running
 
+MARGIN = 3  # columns left free, so that the terminal's echo "^C" does not begin another line
 NARROW = 60  # columns below which a transfer has no bar
 BAR = 20  # columns
 FIGURES = 22  # columns, as of "512.0 MiB of 512.0 MiB"
@@ -35,7 +36,7 @@ class Drawing:
 
     def refresh(self, now: float) -> None:
         """Draw the state as it is now."""
-        self._live.update(Group(*self._lines(now, self._console.width - 1)), refresh=True)
+        self._live.update(Group(*self._lines(now, self._console.width - MARGIN)), refresh=True)
 
     def _lines(self, now: float, width: int) -> list[Text]:
         lines = [_overall(self._progress, now, width), self._second_line(now)]

@@ -24,6 +24,7 @@ from aiocircle.cli.settings import (
     Access,
     Connection,
     Display,
+    find_access,
     more_than_zero,
 )
 from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection
@@ -90,7 +91,7 @@ def download(
     """
     named = parse_target(target)
     what = selection(named, chosen)
-    access = Access(connection, named.host)
+    access = find_access(connection, named.host)
     output = Output(quiet=display.quiet, as_json=display.as_json)
     with access.explained():
         return run(_Fetch(what, files, access, output, display.verbose).run)

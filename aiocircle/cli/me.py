@@ -6,14 +6,14 @@ from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.interrupts import run
 from aiocircle.cli.narrator import Narrator
 from aiocircle.cli.output import Output, printable
-from aiocircle.cli.settings import FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Access, Connection, Display
+from aiocircle.cli.settings import FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Connection, Display, find_access
 
 
 def me(
     *, connection: Annotated[Connection, FLAT] = USUAL_CONNECTION, display: Annotated[Display, FLAT] = USUAL_DISPLAY
 ) -> ExitCode:
     """Print whom the token belongs to: the cheapest way to check it."""
-    access = Access(connection)
+    access = find_access(connection)
     output = Output(quiet=display.quiet, as_json=display.as_json)
 
     async def ask() -> ExitCode:

@@ -136,7 +136,8 @@ def summary(report: "Report", *, dry_run: bool) -> Iterator[str]:
         yield f"{counted(report.planned, 'file')} would be fetched to {report.output}"
     else:
         yield f"fetched     {counted(report.files, 'file')}, {binary(report.size)} in {report.seconds:.1f} s"
-        yield f"speed       {report.files / seconds:,.0f} files/s, {binary(report.size / seconds)}/s"
+        if report.files:
+            yield f"speed       {report.files / seconds:,.0f} files/s, {binary(report.size / seconds)}/s"
         yield f"present     {counted(report.present, 'file')} from before"
     waits = f"{counted(report.waits, 'wait')} for the rate limit ({report.waited:.1f} s)"
     yield f"requests    {report.requests:,}, {waits}, {counted(report.refusals, 'refusal')}"

@@ -105,41 +105,11 @@ USUAL_DISPLAY = Display()
 
 @frozen
 class Access:
-    """A host, and the token that it may see.
-
-    Args:
-        settings: The connection's settings.
-        address_host: The host of an address that was pasted; ``None`` for the cloud or none.
-
-    Raises:
-        ConfigurationError: The host or the token is malformed, or the token would go to a host that nobody configured.
-    """
+    """A host, the token that it may see, and the settings of the connection to it."""
 
     settings: Connection
-    address_host: str | None = None
-    host: str = field(init=False)
-    token: "aiocircle.Token | None" = field(init=False, repr=False)
-
-    @host.default
-    def _chosen_host(self) -> str:
-        if self.settings.host and self.address_host and parse_host(self.settings.host) != self.address_host:
-            raise UsageError(f"the address is one of {self.address_host}, and --host names another")
-        return parse_host(self.address_host or self._configured or DEFAULT_HOST)
-
-    @token.default
-    def _found_token(self) -> "aiocircle.Token | None":
-        found = find_token(
-            explicit=None, token_file=self.settings.token_file, environ=os.environ, home=Path.home(), host=self.host
-        )
-        if found and self.address_host and not self._is_configured(self.host):
-            # Or whoever gets a person to paste an address gets their token.
-            raise ConfigurationError(
-                f"the address is one of {self.host}, and the token is shown only to a host that you configured",
-                hint=f"if that host is yours, add --host {self.host}, or set CIRCLE_HOST",
-            )
-        if found:
-            hide(found.token)
-        return found.token if found else None
+    host: str
+    token: "aiocircle.Token | None" = field(repr=False)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -150,13 +120,6 @@ class Access:
             if self.token is None:
                 error.hint = "there is no token: set CIRCLE_TOKEN, or name a file that holds one with --token-file"
             raise
-
-    @property
-    def _configured(self) -> str | None:
-        return self.settings.host or os.environ.get("CIRCLE_HOST") or None
-
-    def _is_configured(self, host: str) -> bool:
-        return self._configured is not None and parse_host(self._configured) == host
 
     def client(self, **more: Any) -> "aiocircle.Client":
         """Return a client with these settings, not yet open."""
@@ -170,6 +133,35 @@ class Access:
             max_wait=settings.max_wait,
             **more,
         )
+
+
+def find_access(settings: Connection, address_host: str | None = None) -> Access:
+    """Decide on the host and find the token for it.
+
+    Args:
+        settings: The connection's settings.
+        address_host: The host of an address that was pasted; ``None`` for the cloud or none.
+
+    Raises:
+        UsageError: The address and ``--host`` contradict each other.
+        ConfigurationError: The host or the token is malformed, or the token would go to a host that nobody configured.
+    """
+    if settings.host and address_host and parse_host(settings.host) != address_host:
+        raise UsageError(f"the address is one of {address_host}, and --host names another")
+    given = settings.host or os.environ.get("CIRCLE_HOST")
+    configured = parse_host(given) if given else None
+    host = parse_host(address_host or configured or DEFAULT_HOST)
+    found = find_token(explicit=None, token_file=settings.token_file, environ=os.environ, home=Path.home(), host=host)
+    if found is None:
+        return Access(settings, host, None)
+    if address_host and configured != host:
+        # Or whoever gets a person to paste an address gets their token.
+        raise ConfigurationError(
+            f"the address is one of {host}, and the token is shown only to a host that you configured",
+            hint=f"if that host is yours, add --host {host}, or set CIRCLE_HOST",
+        )
+    hide(found.token)
+    return Access(settings, host, found.token)
 
 
 def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

@@ -221,6 +221,19 @@ def test_settings_come_from_variables_and_flags_win(aiocircle: Run, circleci: Si
     assert "GET " in aiocircle("me", AIOCIRCLE_HOST=circleci.url, AIOCIRCLE_VERBOSE="1").stderr
 
 
+def test_the_defaults_are_the_librarys() -> None:
+    from aiocircle import DownloadOptions, RetryPolicy, Timeouts
+    from aiocircle.cli.download import USUAL_FILES
+    from aiocircle.cli.settings import USUAL_CONNECTION
+    from aiocircle.client import DEFAULT_MAX_WAIT
+
+    usual = USUAL_CONNECTION
+    assert USUAL_FILES.options() == DownloadOptions()
+    assert Timeouts(connect=usual.connect_timeout, stall=usual.stall_timeout) == Timeouts()
+    assert RetryPolicy(attempts=usual.retries + 1) == RetryPolicy()
+    assert usual.max_wait == DEFAULT_MAX_WAIT
+
+
 def test_names_and_reasons_cannot_move_the_cursor(aiocircle: Run, circleci_factory: CircleciFactory) -> None:
     world = World(pipelines=0)
     hostile = [FakeArtifact("../\x1b[2Jup", body=b"x"), FakeArtifact("[red]safe", body=b"x")]

@@ -135,7 +135,7 @@ def test_an_unexpected_exception_shows_its_traceback_only_when_asked(aiocircle: 
     (tmp_path / "sitecustomize.py").write_text(
         "import aiocircle.cli.me\n"
         "def broken(*_): raise RuntimeError('told \\x1b[31m Circle-Token: hush-hush')\n"
-        "aiocircle.cli.me.Access = broken\n"
+        "aiocircle.cli.me.find_access = broken\n"
     )
     path = f"{Path(__file__).parents[2]}:{tmp_path}"
     quiet, loud = aiocircle("me", PYTHONPATH=path), aiocircle("me", "-vv", PYTHONPATH=path)

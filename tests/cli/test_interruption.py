@@ -137,7 +137,7 @@ def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, 
         "        print('stuck', flush=True)\n"
         "        await asyncio.to_thread(time.sleep, 60)\n"
         "    async def __aexit__(self, *_): pass\n"
-        "aiocircle.cli.me.Access = Stuck\n"
+        "aiocircle.cli.me.find_access = Stuck\n"
     )
     path = f"{environment['PYTHONPATH']}{os.pathsep}{tmp_path}"
     for signals, limit in ((1, 2.0), (2, 1.0)):
