@@ -650,7 +650,8 @@ async def main(url, token, out, warm_job, job, options):
         report = await client.download("gh/acme/web", job=int(job), to=out + "/out", options=options)
         report.raise_for_failures()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"grown": peak - before, "files": report.files, "size": report.size, "planned": report.planned}))
+        told = {name: getattr(report, name) for name in ("files", "size", "planned")}
+        print(json.dumps({"grown": peak - before, **told}))
 
 asyncio.run(main(*sys.argv[1:6], json.loads(sys.argv[6])))
 """

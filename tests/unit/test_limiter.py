@@ -348,3 +348,17 @@ async def test_a_lost_request_leaks_no_credit() -> None:
     seen, seconds = await world.run(served_by(kong), requests=100, workers=8, rtt=0.02)
     assert seen == {200: 100}
     assert seconds < 12
+
+
+async def test_a_standstill_that_grows_longer_is_told_again_and_counted_once() -> None:
+    world = World()
+    first, second = [await world.limiter.acquire(API, max_wait=600) for _ in range(2)]
+    waiting = asyncio.ensure_future(world.limiter.acquire(API, max_wait=600))
+    world.limiter.answered(first, 429, [("Retry-After", "10")])
+    await settle()
+    world.limiter.answered(second, 429, [("Retry-After", "60")])
+    await settle()
+    told = [event.seconds for event in world.events if isinstance(event, LimitWaiting)]
+    assert told == pytest.approx([10, 60])
+    assert world.limiter.totals().waits == 1
+    waiting.cancel()
