@@ -25,14 +25,7 @@ from aiocircle._version import __version__
 from aiocircle.auth import AuthScheme, Token, TokenScope, redact, safe_url
 from aiocircle.clock import Clock
 from aiocircle.codec import parse_json
-from aiocircle.errors import (
-    APIError,
-    ConnectError,
-    DecodeError,
-    TransportError,
-    UnsafeAddressError,
-    api_error_class,
-)
+from aiocircle.errors import APIError, ConnectError, DecodeError, TransportError, UnsafeAddressError, api_error_class
 from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
 from aiocircle.hosts import DEFAULT_PORTS, normal_host
 from aiocircle.ratelimit.limiter import RateLimiter, Route
@@ -178,7 +171,6 @@ class Session:
             DecodeError: The answer is not JSON.
         """
         given = {key: value for key, value in (query or {}).items() if value is not None}
-        # A page token may hold whatever JSON can, half a surrogate pair included.
         question = f"?{urlencode(given, quote_via=quote, errors='surrogatepass')}" if given else ""
         headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         if body is not None:
@@ -196,10 +188,8 @@ class Session:
         async def consume(answer: Answer) -> Any:
             text = await answer.read(MAX_JSON)
             if len(text) > MAX_JSON:
-                raise DecodeError(
-                    f"{operation}: the answer is longer than {MAX_JSON >> 20} MiB",
-                    hint="no answer of the API is; is something else in between?",
-                )
+                size = f"{MAX_JSON >> 20} MiB"
+                raise DecodeError(f"{operation}: the answer is longer than {size}", hint="no answer of the API is")
             return parse_json(text, what=operation, hide=self._hide) if text.strip() else None
 
         return await self.call(request, consume)

@@ -3,6 +3,7 @@ complete."""
 
 import asyncio
 import base64
+import gc
 import gzip
 import hashlib
 import os
@@ -13,6 +14,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,14 @@ import attrs
 import pytest
 
 from aiocircle import Client, DownloadOptions, ItemOutcome, Report, RetryPolicy, Timeouts
+from aiocircle.download.ledger import Ledger
+from aiocircle.download.paths import SafePath
+from aiocircle.download.stores import LocalStore
+from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
     AioCircleError,
     AuthenticationError,
+    InterruptedBodyError,
     PartialDownloadError,
     StoreError,
     TransportError,
@@ -428,28 +435,50 @@ async def test_a_bomb_takes_room_on_the_disk_only_while_it_is_refused(tmp_path: 
     assert report.failures[0].code == "interrupted"
 
 
-async def test_a_body_that_breaks_off_never_ends_up_in_another_file(tmp_path: Path) -> None:
-    """Bytes of a broken attempt, still in a buffer, must not be flushed to a descriptor that is somebody else's now."""
-    bodies = [hashlib.sha256(bytes([n])).digest() * 9000 for n in range(24)]
-    tries: Counter[int] = Counter()
+class Broken:
+    """Stands in for an answer whose body breaks off, its last piece smaller than a file's buffer."""
 
-    async def reply(path: str, writer: asyncio.StreamWriter) -> None:
-        number = int(path.rpartition("/")[2])
-        tries[number] += 1
-        body = bodies[number]
-        writer.write(f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
-        for at in range(0, len(body) if tries[number] > 3 else 150_000, 1111):
-            writer.write(body[at : at + 1111])  # small, so that batches end with a piece that fits a file's buffer
-            await writer.drain()
-            await asyncio.sleep(0)
+    status, size, headers = 200, None, {"Content-Type": "x"}
 
-    async with answering(reply) as url:
-        world = world_of(*[FakeArtifact(f"{n}", url=f"{url}/{n}") for n in range(len(bodies))])
-        async with Simulator(world) as sim, client_of(sim) as client:
-            report = await download(client, tmp_path)
-    assert report.ok, report.failures
-    assert tree(tmp_path) == {f"0/{n}": body for n, body in enumerate(bodies)}
-    assert_no_parts(tmp_path)
+    def __init__(self) -> None:
+        self._left = [b"x" * 64 * KIB, b"leftover"]
+
+    async def chunk(self) -> bytes:
+        await asyncio.sleep(0)
+        if not self._left:
+            raise InterruptedBodyError("it broke")
+        return self._left.pop(0)
+
+
+class Fetching:
+    """Stands in for a session that gets a broken answer."""
+
+    async def fetch(self, url: str, consume: Callable[[Broken], Awaitable[int]]) -> int:
+        return await consume(Broken())
+
+    def emit(self, event: Event) -> None:
+        pass
+
+
+async def test_bytes_of_a_broken_attempt_never_end_up_in_whatever_has_its_descriptor_next(tmp_path: Path) -> None:
+    store, ledger = LocalStore(tmp_path / "out"), Ledger(tmp_path)
+    with ThreadPoolExecutor(1) as threads:
+        await in_thread(threads, store.__enter__)
+        await in_thread(threads, ledger.__enter__)
+        transfer = Transfer(Fetching(), store, ledger, threads, 64 * KIB + 1)  # type: ignore[arg-type]
+        with pytest.raises(InterruptedBodyError) as caught:
+            await transfer.run("", SafePath(("x",)), "x")
+        # The error keeps the attempt alive, and with it the buffer. The next file gets the lowest free number.
+        others = [os.open(tmp_path / f"{n}", os.O_CREAT | os.O_WRONLY) for n in range(8)]
+        del caught
+        gc.collect()
+        sizes = [os.fstat(other).st_size for other in others]
+        for other in others:
+            os.close(other)
+        await in_thread(threads, ledger.__exit__)
+        await in_thread(threads, store.__exit__)
+    assert sizes == [0] * 8
+    assert_no_parts(tmp_path / "out")
 
 
 # --- what ends a run -------------------------------------------------------------------------------------------------
