@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from raw_host import QUICK, TOKEN, Asked, Close, FastClock, Hang, Opened, Part, RawHost, Talker, opened, reply
 
+from aiocircle.api.models import Artifact
 from aiocircle.errors import (
     AioCircleError,
     APIError,
@@ -639,8 +640,8 @@ async def test_the_announced_end_of_an_operation_is_told_once(caplog: pytest.Log
 # --- listings over sockets -------------------------------------------------------------------------------------------
 
 
-def listing(seen: Opened) -> Paginator[object]:
-    return seen.client.artifacts.list(SLUG, 7)  # type: ignore[return-value]
+def listing(seen: Opened) -> Paginator[Artifact]:
+    return seen.client.artifacts.list(SLUG, 7)
 
 
 @pytest.mark.parametrize(
