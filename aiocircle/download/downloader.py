@@ -184,7 +184,8 @@ class Download:
     async def _worker(
         self, items: AsyncGenerator[_Item, None], turn: asyncio.Lock, transfer: Transfer, scope: anyio.CancelScope
     ) -> None:
-        while (item := await self._next(items, turn, scope)) is not None:
+        # A cancellation reaches a task only where it waits, and a request is sent before that.
+        while not scope.cancel_called and (item := await self._next(items, turn, scope)) is not None:
             try:
                 self._note(await self._fetch(item, transfer))
                 self._broken = 0

@@ -121,7 +121,8 @@ class _Arrival:
                 for piece in body.feed(chunk):
                     await self._gather(piece)
             body.end()
-            return await self._complete()
+            with anyio.CancelScope(shield=True):  # a file that gets its name shall also be counted
+                return await self._complete()
         except BaseException:
             await self._drop()
             raise

@@ -567,7 +567,7 @@ def tiny_disk(where: Path) -> Iterator[Path]:
     where.mkdir()
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("A FULL DISK IS NOT TESTED: only root can mount one")
-    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(where)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(where)]
     mounted = subprocess.run(command, capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip(f"A FULL DISK IS NOT TESTED: mounting one failed: {mounted.stderr.decode().strip()}")
@@ -581,7 +581,7 @@ def tiny_disk(where: Path) -> Iterator[Path]:
 async def test_a_full_disk_stops_the_run_and_the_next_one_goes_on_from_there(tmp_path: Path, size: int) -> None:
     world = world_of(*[FakeArtifact(f"{n}", size=size) for n in range(6_000_000 // size)])
     with tiny_disk(tmp_path / "disk") as disk:
-        (disk / "ballast").write_bytes(bytes(MIB))
+        (disk / "ballast").write_bytes(bytes(2 * MIB))
         async with Simulator(world) as sim, client_of(sim) as client:
             report = await download(client, disk / "out", concurrency=4)
             assert sim.stats.fetches.total() < len(world.job(SLUG, 1).artifacts)  # type: ignore[union-attr]
@@ -591,9 +591,8 @@ async def test_a_full_disk_stops_the_run_and_the_next_one_goes_on_from_there(tmp
             assert assert_all_that_is_there_is_right(world, disk / "out") == report.files
             (disk / "ballast").unlink()
             second = await download(client, disk / "out", concurrency=4)
-            assert second.present >= report.files - 200
-            assert second.present + second.files > report.files
-            assert_all_that_is_there_is_right(world, disk / "out")
+            assert second.files
+            assert assert_all_that_is_there_is_right(world, disk / "out") > report.files
 
 
 @pytest.mark.parametrize("how", ["refused", "silent"])

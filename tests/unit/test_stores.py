@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aiocircle.download.paths import SafePath
-from aiocircle.download.stores import LocalStore, Part, explained
+from aiocircle.download.stores import KEPT_PARENTS, LocalStore, Part, explained
 from aiocircle.errors import StoreError, UnsafePathError
 
 MIB = 1024 * 1024
@@ -346,7 +346,10 @@ def test_the_lock_is_not_inherited_by_programs_that_are_started_meanwhile(tmp_pa
 # --- descriptors -----------------------------------------------------------------------------------------------------
 
 
-def test_no_descriptor_leaks_over_thousands_of_writes_in_many_directories_and_threads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [1, KEPT_PARENTS])
+def test_no_descriptor_leaks_over_thousands_of_writes_in_many_directories_and_threads(
+    tmp_path: Path, kept: int
+) -> None:
     before = descriptors()
     held: list[int] = []
 
@@ -362,11 +365,11 @@ def test_no_descriptor_leaks_over_thousands_of_writes_in_many_directories_and_th
         if number % 500 == 0:
             held.append(descriptors() - before)
 
-    with LocalStore(tmp_path) as store:
+    with LocalStore(tmp_path, kept_parents=kept) as store:
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(work, range(4000)))
-        # The root, our own directory, the parts, the lock; per thread one directory, one under way, and one file.
-        assert max(held) <= 4 + 8 * 4
+        # The root, our own directory, the parts, the lock; per thread the kept ones, one on the way there, and a file.
+        assert max(held) <= 4 + 8 * (kept + 3)
     assert descriptors() == before
     assert sum(1 for found in tmp_path.rglob("*") if found.is_file() and found.name.isdecimal()) == 4000
     assert all((tmp_path / f"d{n % 37}/e{n % 11}/{n}").read_bytes() == b"%d" % n for n in range(4000)), (
