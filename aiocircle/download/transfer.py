@@ -121,11 +121,13 @@ class _Arrival:
                 for piece in body.feed(chunk):
                     await self._gather(piece)
             body.end()
+            size = 0
             with anyio.CancelScope(shield=True):  # a file that gets its name shall also be counted
-                return await self._complete()
+                size = await self._complete()
         except BaseException:
             await self._drop()
             raise
+        return size
 
     async def _gather(self, piece: bytes) -> None:
         self._gathered.append(piece)

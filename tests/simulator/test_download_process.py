@@ -331,6 +331,18 @@ async def by_cancelling_every_task(work: Callable[[], Awaitable[object]], at: in
     return False
 
 
+def several_jobs() -> tuple[World, dict[str, bytes]]:
+    """Jobs whose listings are under way at the same time, and what their files hold."""
+    world = World(pipelines=0)
+    content = {}
+    first = None
+    for number in range(1, 6):
+        stored = [FakeArtifact(f"d{n}/{n}", size=(n % 2) * 200_000 + n) for n in range(3)]
+        first = world.add_job(SLUG, number, stored, beside=first)
+        content |= {f"{number}/0/{one.path}": world.artifact_bytes(SLUG, number, one.path) for one in stored}
+    return world, content
+
+
 @pytest.mark.parametrize(
     "cancelled",
     [by_task, by_task_again_and_again, by_scope, by_timeout, by_failing_neighbour, by_cancelling_every_task],
@@ -338,10 +350,13 @@ async def by_cancelling_every_task(work: Callable[[], Awaitable[object]], at: in
 async def test_a_cancellation_at_any_moment_leaves_no_half_file_no_part_no_task_and_no_descriptor(
     tmp_path: Path, circleci_factory: CircleciFactory, cancelled: Callable[..., Awaitable[bool]]
 ) -> None:
-    world = world_of(*[FakeArtifact(f"d{n % 2}/{n}", size=(n % 2) * 200_000 + n) for n in range(8)])
-    content = wanted(world)
-    sim = circleci_factory(world, page_size=3)
+    world, content = several_jobs()
+    sim = circleci_factory(world, page_size=2)
     met = 0
+
+    async def download(client: Client, out: Path) -> Report:
+        return await client.download(SLUG, latest=True, to=out, options=DownloadOptions(buffer=64 * KIB))
+
     async with client_of(sim) as client:
         await download(client, tmp_path / "warm")
         tasks = asyncio.all_tasks()
