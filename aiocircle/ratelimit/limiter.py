@@ -21,7 +21,8 @@ from aiocircle.events import EventHandler, LimitWaited, LimitWaiting
 from aiocircle.ratelimit.bucket import NEVER, Bucket, QuotaState, Reason, Ticket
 from aiocircle.ratelimit.headers import RateFacts, read_rate_headers
 
-REFUSALS = frozenset({429, 503})
+TOO_MANY_REQUESTS = 429
+SERVICE_UNAVAILABLE = 503
 RETOLD = 1.0  # seconds by which the end of a standstill must move before it is told again
 
 
@@ -153,7 +154,8 @@ class RateLimiter:
         facts = read_rate_headers(status, headers, wall=self._clock.wall())
         lane = self._settle(permit, facts)
         now = self._clock.monotonic()
-        lane.bucket.answer(permit.ticket, facts, now, refused=status in REFUSALS, jitter=self._random())
+        refused = _is_refusal(status, facts, permit.route)
+        lane.bucket.answer(permit.ticket, facts, now, refused=refused, jitter=self._random())
         self._advance(lane)
         return facts
 
@@ -302,3 +304,10 @@ class RateLimiter:
             resets_at=self._clock.wall() + wait,
             hint=f"run it again in {wait:.0f} s, or allow a longer wait (--max-wait, max_wait=)",
         )
+
+
+def _is_refusal(status: int, facts: RateFacts, route: Route) -> bool:
+    """Tell whether an answer is about the budget. A bare 503 of a file's host is about that file, as a rule."""
+    if status == SERVICE_UNAVAILABLE:
+        return route.metered or facts.retry_after is not None
+    return status == TOO_MANY_REQUESTS

@@ -363,3 +363,27 @@ async def test_a_standstill_that_grows_longer_is_told_again_and_counted_once() -
     assert told == pytest.approx([10, 60])
     assert world.limiter.totals().waits == 1
     waiting.cancel()
+
+
+@pytest.mark.parametrize(
+    ("route", "status", "headers", "stops"),
+    [
+        (API, 503, [], True),
+        (ARTIFACTS, 503, [], False),
+        (ARTIFACTS, 503, [("Retry-After", "2")], True),
+        (ARTIFACTS, 429, [], True),
+        (ARTIFACTS, 500, [], False),
+    ],
+)
+async def test_what_stops_a_whole_bucket(
+    route: Route, status: int, headers: list[tuple[str, str]], stops: bool
+) -> None:
+    """A file's host that fails one file without a word about the budget does not stop the others."""
+    world = World()
+    permit = await world.limiter.acquire(route, max_wait=60)
+    world.limiter.answered(permit, status, headers)
+    other = asyncio.ensure_future(world.limiter.acquire(route, max_wait=60))
+    await world.clock.advance(0.2)
+    assert other.done() is not stops
+    assert world.limiter.totals().refusals == stops
+    other.cancel()
