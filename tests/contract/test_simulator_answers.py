@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from aiocircle.testing import ODDITIES, Simulator, SimulatorThread, World
 
-DOCUMENT = json.loads(Path(__file__).with_name("openapi-v2.json").read_text(encoding="utf-8"))
+DOCUMENT = json.loads((Path(__file__).parents[2] / "scripts/openapi/openapi-v2.json").read_text(encoding="utf-8"))
 FORMATS = FormatChecker(["uuid"])
 
 
