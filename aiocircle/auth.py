@@ -68,7 +68,7 @@ class Token:
         value = value.strip(" \t")
         defect = _defect(value)
         if defect:
-            raise ConfigurationError(f"The token {defect}.", hint=_HINT)
+            raise ConfigurationError(f"the token {defect}", hint=_HINT)
         object.__setattr__(self, "_reveal", lambda: value)
 
     def reveal(self) -> str:
@@ -108,7 +108,7 @@ class Token:
         raise AttributeError(f"a token does not change: {name}")
 
 
-_HINT = "Create a personal API token at https://app.circleci.com/settings/user/tokens and give it as it is shown there."
+_HINT = "create a personal API token at https://app.circleci.com/settings/user/tokens and give it as it is shown there"
 
 
 def _defect(value: str) -> str | None:
@@ -199,7 +199,7 @@ def find_token(
 def _found(value: str, source: str) -> FoundToken:
     defect = _defect(value.strip(" \t"))
     if defect:
-        raise ConfigurationError(f"The token in {source} {defect}.", hint=_HINT)
+        raise ConfigurationError(f"the token in {source} {defect}", hint=_HINT)
     return FoundToken(Token(value), source)
 
 
@@ -209,19 +209,19 @@ def _expanded(path: Path, home: Path) -> Path:
 
 
 def _read_token_file(path: Path) -> str:
-    hint = "Give a file that holds the token and nothing else."
+    hint = "give a file that holds the token and nothing else"
     try:
         text = _read_text(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigurationError(f"The token file {path} cannot be read: {reason}.", hint=hint) from error
+        raise ConfigurationError(f"the token file {path} cannot be read: {reason}", hint=hint) from error
     except ValueError:
-        raise ConfigurationError(f"The token file {path} is not text.", hint=hint) from None
+        raise ConfigurationError(f"the token file {path} is not text", hint=hint) from None
     if text is None:
-        raise ConfigurationError(f"The token file {path} is larger than {_MAX_FILE // 1024} KiB.", hint=hint)
+        raise ConfigurationError(f"the token file {path} is larger than {_MAX_FILE // 1024} KiB", hint=hint)
     text = text.strip()
     if not text:
-        raise ConfigurationError(f"The token file {path} is empty.", hint=hint)
+        raise ConfigurationError(f"the token file {path} is empty", hint=hint)
     return text
 
 
@@ -288,8 +288,8 @@ class _ArtifactHost:
         parts = split_authority(text)
         if parts is None:
             raise ConfigurationError(
-                f"{text!r} is not an artifact host.",
-                hint="Give a host's name, with a port where it is not 443; its subdomains are included.",
+                f"{text!r} is not an artifact host",
+                hint="give a host's name, with a port where it is not 443; its subdomains are included",
             )
         host, port = parts
         return cls(host, port, listed=host not in ARTIFACT_HOSTS)

@@ -23,7 +23,7 @@ from aiocircle.download.downloader import Download, DownloadOptions
 from aiocircle.download.plan import Selection
 from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.errors import ConfigurationError
-from aiocircle.events import EventHandler, ignore
+from aiocircle.events import EventHandler, guarded, ignore
 from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
@@ -55,11 +55,12 @@ class Client(Namespaces):
         timeouts: Time limits.
         retry: How often and how long a request is repeated.
         max_wait: Seconds: the longest standstill of the rate limit to sit out before ``WaitTooLongError``.
-        session: An aiohttp session to use as it is; it is never closed. Its default headers and cookies go wherever it
+        session: An aiohttp session to use as it is; it is never closed. aiohttp itself repeats some requests once,
+            which only a session of our own can prevent. Its default headers and cookies go wherever it
             sends them.
         trust_env: Use the environment's proxies.
         allow_http: Let the token travel unencrypted to a host that is not this machine.
-        on_event: Receives every event, in the event loop.
+        on_event: Receives every event, in the event loop. What it raises is logged and changes nothing.
         clock: Where time comes from.
 
     Raises:
@@ -92,7 +93,7 @@ class Client(Namespaces):
         self._max_wait = max_wait
         self._given_session = session
         self._trust_env = trust_env
-        self._on_event = on_event
+        self._on_event = guarded(on_event)
         self._clock = clock or SystemClock()
         self._session: Session | None = None
         self._root: Self | None = None

@@ -49,6 +49,16 @@ class AioCircleError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the error is, not how it was made: the default calls ``__init__`` with the message alone."""
+        return _revived, (type(self), self.args, self.__dict__)
+
+
+def _revived(kind: type[AioCircleError], arguments: tuple[Any, ...], state: dict[str, Any]) -> AioCircleError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
+
 
 class ConfigurationError(AioCircleError):
     """What the caller gave cannot work: the token, the host, a slug, a layout."""

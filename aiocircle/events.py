@@ -5,10 +5,13 @@ logs and metrics are built from them. Addresses in events carry no query, since 
 All times are seconds, all sizes bytes.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Literal
 
 from attrs import frozen
+
+logger = logging.getLogger("aiocircle")
 
 
 @frozen(kw_only=True)
@@ -132,3 +135,17 @@ EventHandler = Callable[[Event], None]
 
 def ignore(_event: Event) -> None:
     """Take no notice: what a client without ``on_event`` does."""
+
+
+def guarded(handler: EventHandler) -> EventHandler:
+    """Return a handler that logs what ``handler`` raises: who watches must not be able to break what is watched."""
+    if handler is ignore:
+        return handler
+
+    def handle(event: Event) -> None:
+        try:
+            handler(event)
+        except Exception:
+            logger.exception("on_event failed for %s", type(event).__name__)
+
+    return handle

@@ -20,7 +20,7 @@ _LABEL = r"[a-z0-9_](?:[-a-z0-9_]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")  # what resolvers may take for an IPv4 address
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?")
-_HINT = "Give an address such as https://circleci.com, or the one of your CircleCI Server."
+_HINT = "give an address such as https://circleci.com, or the one of your CircleCI Server"
 
 
 def parse_host(text: str, *, allow_http: bool = False) -> str:
@@ -40,15 +40,15 @@ def parse_host(text: str, *, allow_http: bool = False) -> str:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     defect = _defect(scheme, authority, rest[len(authority) :])
     if defect:
-        raise ConfigurationError(f"The host {defect}.", hint=_HINT)
+        raise ConfigurationError(f"the host {defect}", hint=_HINT)
     parts = split_authority(authority)
     if parts is None:
-        raise ConfigurationError(f"{authority!r} is not the name of a host.", hint=_HINT)
+        raise ConfigurationError(f"{authority!r} is not the name of a host", hint=_HINT)
     host, port = parts
     if scheme == "http" and not allow_http and not _is_loopback(host):
         raise ConfigurationError(
-            f"The token would travel to {host} unencrypted, since its address begins with http.",
-            hint="Use https; or allow http explicitly, if the network in between is yours.",
+            f"the token would travel to {host} unencrypted, since its address begins with http",
+            hint="use https; or allow http explicitly, if the network in between is yours",
         )
     return origin_of(scheme, host, port)
 

@@ -218,10 +218,8 @@ class Session:
         async def consume(answer: Answer) -> Response[Any]:
             body = await answer.read(MAX_JSON)
             if len(body) > MAX_JSON:
-                raise DecodeError(
-                    f"{request.operation}: the answer is longer than {MAX_JSON >> 20} MiB",
-                    hint="no answer of the API is; is something else in between?",
-                )
+                problem = f"{request.operation}: the answer is longer than {MAX_JSON >> 20} MiB"
+                raise DecodeError(problem, hint="no answer of the API is")
             value: Any = None
             is_text = request.headers["Accept"] != JSON and "json" not in answer.headers.get("Content-Type", "")
             if is_text:

@@ -18,22 +18,22 @@ import attrs
 from aiocircle.errors import ConfigurationError
 from aiocircle.hosts import parse_host
 
-_SLUG_HINT = "Give vcs/organisation/project, such as gh/acme/web; the project's settings page shows it."
+_SLUG_HINT = "give vcs/organisation/project, such as gh/acme/web; the project's settings page shows it"
 _TARGET_HINT = (
-    "Give a project slug such as gh/acme/web, or the address of a project, pipeline, workflow or job such as "
-    "https://app.circleci.com/pipelines/gh/acme/web/42."
+    "give a project slug such as gh/acme/web, or the address of a project, pipeline, workflow or job such as "
+    "https://app.circleci.com/pipelines/gh/acme/web/42"
 )
 
 
 def _check_segment(_slug: "ProjectSlug", _attribute: "attrs.Attribute[str]", segment: str) -> None:
     if not segment:
-        raise ConfigurationError("The project slug has an empty segment.", hint=_SLUG_HINT)
+        raise ConfigurationError("the project slug has an empty segment", hint=_SLUG_HINT)
     if segment in {".", ".."}:
-        raise ConfigurationError(f"The project slug has the segment {segment!r}.", hint=_SLUG_HINT)
+        raise ConfigurationError(f"the project slug has the segment {segment!r}", hint=_SLUG_HINT)
     if "/" in segment:
-        raise ConfigurationError("A segment of the project slug has a slash in it.", hint=_SLUG_HINT)
+        raise ConfigurationError("a segment of the project slug has a slash in it", hint=_SLUG_HINT)
     if not segment.isprintable():
-        raise ConfigurationError("The project slug has a character that is not printable.", hint=_SLUG_HINT)
+        raise ConfigurationError("the project slug has a character that is not printable", hint=_SLUG_HINT)
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ class ProjectSlug:
         segments = (text if "/" in text else _unquote(text)).split("/")
         if len(segments) != 3:  # noqa: PLR2004 -- vcs, organisation, project
             raise ConfigurationError(
-                f"A project slug has three segments, and {_shortened(text)} has {len(segments)}.", hint=_SLUG_HINT
+                f"a project slug has three segments, and {_shortened(text)} has {len(segments)}", hint=_SLUG_HINT
             )
         return cls(*segments)
 
@@ -108,7 +108,7 @@ def parse_target(text: str) -> Target:
     """
     text = text.strip()
     if not text or not text.isprintable():
-        raise _refusal("The address is empty." if not text else "The address has a character that is not printable.")
+        raise _refusal("the address is empty" if not text else "the address has a character that is not printable")
     ssh = _SSH_REMOTE.fullmatch(text)
     if ssh:
         return _repository(ssh["host"].lower(), _segments(ssh["path"]))
@@ -138,30 +138,30 @@ def _without_host(path: str, branch: str | None) -> Target:
 
 def _at(scheme: str, authority: str, segments: list[str], branch: str | None) -> Target:
     if scheme not in {"https", "http"}:
-        raise _refusal("The address has a scheme other than https and http.")
+        raise _refusal("the address has a scheme other than https and http")
     user, _, host = authority.rpartition("@")
     if host.lower() in _REPOSITORY_HOSTS:  # whose clone addresses may begin with a user name
         return _repository(host.lower(), segments)
     if user:
-        raise _refusal("The address has a user name or password in it.")
+        raise _refusal("the address has a user name or password in it")
     origin = parse_host(f"{scheme}://{host}", allow_http=True)
     if origin.endswith(".circle-artifacts.com"):
-        raise _refusal("An artifact's own address does not name its project.")
+        raise _refusal("an artifact's own address does not name its project")
     if origin == "https://gitlab.com":
-        raise _refusal("CircleCI does not know GitLab projects by their address on GitLab.")
+        raise _refusal("CircleCI does not know GitLab projects by their address on GitLab")
     return _page(None if _CLOUD.fullmatch(origin.replace("http:", "https:")) else origin, segments, branch)
 
 
 def _repository(host: str, segments: Sequence[str]) -> Target:
     vcs = _REPOSITORY_HOSTS.get(host)
     if vcs is None:
-        raise _refusal(f"{host} is not a host whose repositories CircleCI knows by their address.")
+        raise _refusal(f"{host} is not a host whose repositories CircleCI knows by their address")
     match segments:
         case [org, project, "tree", *branch] if branch:
             return Target(ProjectSlug(vcs, org, project), branch="/".join(branch))
         case [org, project, *_]:
             return Target(ProjectSlug(vcs, org, project.removesuffix(".git")))
-    raise _refusal("The address does not name a repository.")
+    raise _refusal("the address does not name a repository")
 
 
 # --- pages of the web application ------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def _page(host: str | None, segments: list[str], branch: str | None) -> Target:
     if not named or named[0] not in _VCS:
         raise _refusal(_why_no_project(segments))
     if len(named) < 3:  # noqa: PLR2004 -- vcs, organisation, project
-        raise _refusal(f"{_shortened('/'.join(named))} names no project.")
+        raise _refusal(f"{_shortened('/'.join(named))} names no project")
     target = _shown(ProjectSlug(*named[:3]), _PAGES[prefix], named[3:])
     narrow = target.pipeline_number or target.workflow_id or target.job_number
     return attrs.evolve(target, host=host, branch=None if narrow else target.branch or branch)
@@ -198,8 +198,8 @@ def _page(host: str | None, segments: list[str], branch: str | None) -> Target:
 
 def _why_no_project(segments: Sequence[str]) -> str:
     if any(map(_UUID.fullmatch, segments)):
-        return "The address has an id and no project."
-    return f"{_shortened('/'.join(segments))} is not the address of a project." if segments else "It names no project."
+        return "the address has an id and no project"
+    return f"{_shortened('/'.join(segments))} is not the address of a project" if segments else "it names no project"
 
 
 def _shown(  # noqa: PLR0911 -- one line for each kind of page
@@ -233,13 +233,13 @@ _NUMBER = re.compile(r"0*[1-9][0-9]{0,17}")
 
 def _number(text: str, what: str) -> int:
     if not _NUMBER.fullmatch(text):
-        raise _refusal(f"{_shortened(text)} is not the number of a {what}.")
+        raise _refusal(f"{_shortened(text)} is not the number of a {what}")
     return int(text)
 
 
 def _workflow_id(text: str) -> UUID:
     if not _UUID.fullmatch(text):
-        raise _refusal(f"{_shortened(text)} is not the id of a workflow.")
+        raise _refusal(f"{_shortened(text)} is not the id of a workflow")
     return UUID(text)
 
 
@@ -251,7 +251,7 @@ def _segments(path: str) -> list[str]:
     if segments == [""]:
         return []
     if "" in segments or "." in segments or ".." in segments:
-        raise _refusal("The address has an empty, '.' or '..' segment.")
+        raise _refusal("the address has an empty, '.' or '..' segment")
     return segments
 
 
@@ -259,7 +259,7 @@ def _unquote(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise _refusal("The address has a percent escape that is not UTF-8.") from None
+        raise _refusal("the address has a percent escape that is not UTF-8") from None
 
 
 def _branch_of(text: str) -> str | None:
@@ -267,7 +267,7 @@ def _branch_of(text: str) -> str | None:
     try:
         return parse_qs(query, errors="strict").get("branch", [None])[-1]
     except ValueError:
-        raise _refusal("The address's query cannot be read.") from None
+        raise _refusal("the address's query cannot be read") from None
 
 
 def _shortened(text: str) -> str:

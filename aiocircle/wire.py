@@ -22,7 +22,7 @@ def query_text(query: Mapping[str, Any]) -> str:
     """Return a query with its question mark, or nothing. ``None`` is left out; an array repeats its key."""
     pairs = [(key, _text(item)) for key, value in query.items() for item in _items(value)]
     # A page token may hold whatever JSON can, half a surrogate pair included.
-    return f"?{urlencode(pairs, quote_via=quote, safe='/', errors='surrogatepass')}" if pairs else ""
+    return f"?{urlencode(pairs, quote_via=quote, errors='surrogatepass')}" if pairs else ""
 
 
 def json_value(value: Any) -> Any:

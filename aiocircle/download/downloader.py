@@ -25,7 +25,7 @@ from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
 from aiocircle.download.plan import JobListed, JobRef, Listed, ListingFailed, Planner, Selection, Skipped
 from aiocircle.download.report import ItemOutcome, Report, Tally
-from aiocircle.download.stores import LocalStore
+from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
     AioCircleError,
@@ -42,7 +42,9 @@ BATCH = 1024 * 1024
 SMALLEST_BATCH = 64 * 1024
 THREADS = 4  # writers; more than the cores of a usual machine gain nothing
 BROKEN_IN_A_ROW = 50  # items, each after all its tries, before the network counts as gone
-SPARE_DESCRIPTORS = 32  # for the interpreter, the ledger, the API's connections, handles of directories
+DESCRIPTORS_OF_A_FILE = 3  # its part, its connection to the storage, and the idle one to the host of its address
+SPARE_DESCRIPTORS = 24  # for the interpreter, the ledger, the listings' connections, the store's own
+PLENTY_OF_DESCRIPTORS = 256
 
 
 @frozen(kw_only=True)
@@ -149,12 +151,12 @@ class Download:
                 self._stopped_by = error
 
     async def _fetch_all(self) -> None:
-        concurrency = affordable(self._options.concurrency)
+        concurrency, kept = affordable(self._options.concurrency)
         batch = max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * concurrency)))
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiocircle")
         opened = ExitStack()
         try:
-            store = LocalStore(self._output, sync=self._options.sync)
+            store = LocalStore(self._output, sync=self._options.sync, kept_parents=kept)
             await in_thread(threads, opened.enter_context, store)
             ledger = Ledger(store.own_directory)
             await in_thread(threads, opened.enter_context, ledger)
@@ -264,12 +266,14 @@ class Download:
             self._on_outcome(outcome)
 
 
-def affordable(concurrency: int) -> int:
-    """Return how many files may be in flight: each needs two of the descriptors that this process may open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return concurrency
-    return max(1, min(concurrency, (soft - SPARE_DESCRIPTORS) // 2))
+def affordable(concurrency: int) -> tuple[int, int]:
+    """Return how many files may be in flight, and directories kept open by a thread, so that descriptors suffice."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return concurrency, KEPT_PARENTS
+    kept = KEPT_PARENTS if allowed >= PLENTY_OF_DESCRIPTORS else 1
+    left = allowed - SPARE_DESCRIPTORS - THREADS * (kept + 1)  # a thread opens one more before it closes the oldest
+    return max(1, min(concurrency, left // DESCRIPTORS_OF_A_FILE)), kept
 
 
 def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:

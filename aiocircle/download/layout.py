@@ -135,7 +135,7 @@ def _parsed(template: str) -> tuple[_Piece, ...]:
 
 def _unusable(template: str, reason: str) -> ConfigurationError:
     known = " ".join(f"{{{name}}}" for name in _FIELDS)
-    return ConfigurationError(f"Layout {template!r} {reason}; the fields are {known}.")
+    return ConfigurationError(f"layout {template!r} {reason}; the fields are {known}")
 
 
 def _value(piece: _Piece, context: ArtifactPlace, path: tuple[str, ...]) -> str:

@@ -68,11 +68,13 @@ class LocalStore:
     Args:
         root: The output directory, made if need be.
         sync: Flush each file to the disk before it gets its name, against loss of power.
+        kept_parents: Directories that each thread keeps open.
     """
 
-    def __init__(self, root: Path, *, sync: bool = False) -> None:
+    def __init__(self, root: Path, *, sync: bool = False, kept_parents: int = KEPT_PARENTS) -> None:
         self.root = root
         self._sync = sync
+        self._kept_parents = kept_parents
         self._root_handle = -1
         self._parts_handle = -1
         self._lock_handle = -1
@@ -188,7 +190,7 @@ class LocalStore:
         handle = self._walk(target.parent, make=make)
         self._handles.add(handle)
         known[target.parent] = handle
-        if len(known) > KEPT_PARENTS:
+        if len(known) > self._kept_parents:
             _, oldest = known.popitem(last=False)
             self._handles.remove(oldest)
             os.close(oldest)

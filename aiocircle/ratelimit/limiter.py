@@ -22,6 +22,7 @@ from aiocircle.ratelimit.bucket import NEVER, Bucket, QuotaState, Reason, Ticket
 from aiocircle.ratelimit.headers import RateFacts, read_rate_headers
 
 REFUSALS = frozenset({429, 503})
+RETOLD = 1.0  # seconds by which the end of a standstill must move before it is told again
 
 
 @frozen
@@ -97,6 +98,7 @@ class _Lane:
     queue: deque[_Waiter] = field(factory=deque)
     timer: Timer | None = None
     blocked_since: float | None = None
+    told_until: float = 0.0
     waits: int = 0
     waited: float = 0.0
 
@@ -258,10 +260,15 @@ class RateLimiter:
             self._resume(lane, now)
             return
         lane.timer = self._clock.call_later(at - now, lambda: self._advance(lane))
-        if reason != "pace" and lane.blocked_since is None:
+        if reason == "pace":
+            return
+        if lane.blocked_since is None:
             lane.blocked_since = now
             lane.waits += 1
-            self._on_event(LimitWaiting(bucket=lane.name, seconds=at - now, until=at, reason=reason))
+        elif at - lane.told_until < RETOLD:
+            return
+        lane.told_until = at
+        self._on_event(LimitWaiting(bucket=lane.name, seconds=at - now, until=at, reason=reason))
 
     def _resume(self, lane: _Lane, now: float) -> None:
         if lane.blocked_since is not None:

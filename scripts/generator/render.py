@@ -164,7 +164,7 @@ _HOMES = {{
 }}
 _HOME_OF = {{name: home for home, names in _HOMES.items() for name in names.split()}}
 
-__all__ = list(_HOME_OF)  # noqa: PLE0605 -- names from the table above
+__all__ = list(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,5 @@
 """The token and signed addresses over real sockets: who gets to see them, and that nothing of ours ever shows them."""
 
-import asyncio
 import base64
 import json
 import logging
@@ -16,7 +15,6 @@ import pytest
 from raw_host import QUICK, TOKEN, Asked, Close, Opened, Part, RawHost, Talker, certificate, opened, reply
 
 from aiocircle.auth import AuthScheme
-from aiocircle.codec import Model
 from aiocircle.errors import (
     AioCircleError,
     APIError,
@@ -214,9 +212,11 @@ async def test_anonymous_requests_have_no_authentication_header_at_all(
 
 
 async def test_cookies_are_neither_kept_nor_sent() -> None:
-    async with RawHost(lambda _: reply(Set_Cookie="session=1; Path=/")) as host, opened(host.url) as seen:
-        await seen.get()
-        await seen.get()
+    async with RawHost(lambda _: reply(Set_Cookie="session=1; Path=/")) as host:
+        named = host.url.replace("127.0.0.1", "localhost")  # no cookie jar takes cookies of a bare address
+        async with opened(named) as seen:
+            await seen.get()
+            await seen.get()
 
     assert [asked.headers.get("cookie") for asked in host.asked] == [None, None]
 
@@ -430,7 +430,6 @@ async def test_values_of_models_are_the_hosts_own_words() -> None:
     async with RawHost(lambda _: reply(200, body)) as host, opened(host.url) as seen:
         user = await seen.client.users.me()
 
-    assert isinstance(user, Model)
     assert user.name == TOKEN
 
 
@@ -441,11 +440,10 @@ def unused_port() -> int:
     return port
 
 
-def test_the_fixture_would_notice_a_leak() -> None:
-    """What ``traces_of`` is worth: aiohttp's own error shows the request's headers in its ``repr``."""
-    error = AioCircleError("x")
-    error.__context__ = ssl.SSLError(TOKEN)
+@pytest.mark.parametrize("place", ["args", "__context__", "__cause__", "body", "hint"])
+async def test_these_tests_would_notice_a_secret(place: str) -> None:
+    error = APIError(400, "x", "y")
+    setattr(error, place, ssl.SSLError(TOKEN) if place.startswith("__") else (TOKEN,))
 
     with pytest.raises(AssertionError):
         assert_no_secret(traces_of(error))
-    assert asyncio.iscoroutinefunction(everything_shown_by)

@@ -31,7 +31,7 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         done = asyncio.get_running_loop().create_future()
-        self.call_later(seconds, lambda: done.done() or done.set_result(None))
+        self.call_later(seconds, lambda: None if done.done() else done.set_result(None))
         await done
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> FakeTimer:

@@ -198,7 +198,7 @@ async def test_retry_after_on_an_accepted_answer_pauses_nothing() -> None:
     world = World()
     permit = await world.limiter.acquire(API, max_wait=60)
     world.limiter.answered(permit, 200, [*remaining(10), ("Retry-After", "50")])
-    assert await asyncio.wait_for(world.limiter.acquire(API, max_wait=60), 1)
+    assert isinstance(await asyncio.wait_for(world.limiter.acquire(API, max_wait=60), 1), Permit)
 
 
 async def test_a_longer_standstill_than_allowed_is_an_error_at_once_that_says_until_when() -> None:
@@ -266,7 +266,8 @@ async def test_hosts_of_artifacts_are_unlimited_until_an_answer_limits_them() ->
     late = asyncio.ensure_future(world.limiter.acquire(ARTIFACTS, max_wait=60))
     await settle()
     assert not late.done()
-    assert await world.limiter.acquire(Route("http://other:1", metered=False), max_wait=60)
+    elsewhere = await world.limiter.acquire(Route("http://other:1", metered=False), max_wait=60)
+    assert isinstance(elsewhere, Permit)
     for permit in permits[1:]:
         world.limiter.answered(permit, 200, [])
     await world.clock.advance(2.1)
@@ -348,3 +349,17 @@ async def test_a_lost_request_leaks_no_credit() -> None:
     seen, seconds = await world.run(served_by(kong), requests=100, workers=8, rtt=0.02)
     assert seen == {200: 100}
     assert seconds < 12
+
+
+async def test_a_standstill_that_grows_longer_is_told_again_and_counted_once() -> None:
+    world = World()
+    first, second = [await world.limiter.acquire(API, max_wait=600) for _ in range(2)]
+    waiting = asyncio.ensure_future(world.limiter.acquire(API, max_wait=600))
+    world.limiter.answered(first, 429, [("Retry-After", "10")])
+    await settle()
+    world.limiter.answered(second, 429, [("Retry-After", "60")])
+    await settle()
+    told = [event.seconds for event in world.events if isinstance(event, LimitWaiting)]
+    assert told == pytest.approx([10, 60])
+    assert world.limiter.totals().waits == 1
+    waiting.cancel()

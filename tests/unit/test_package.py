@@ -1,5 +1,6 @@
 """The package as a whole: what importing it costs and gives."""
 
+import pickle
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 import aiocircle
 from aiocircle import errors
+from aiocircle.events import ListingEnded, guarded, ignore
 
 
 def test_importing_the_package_and_its_client_loads_no_package_of_the_command_line() -> None:
@@ -33,14 +35,14 @@ def test_every_public_name_can_be_had(name: str) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
-        _ = aiocircle.nonsense  # type: ignore[attr-defined]
+        _ = aiocircle.nonsense
 
 
 def all_errors() -> list[type[errors.AioCircleError]]:
     found: list[type[errors.AioCircleError]] = [errors.AioCircleError]
     for kind in found:
         found.extend(kind.__subclasses__())
-    return found
+    return [kind for kind in found if kind.__module__ == errors.__name__]
 
 
 def test_every_error_has_a_code_of_its_own() -> None:
@@ -48,6 +50,31 @@ def test_every_error_has_a_code_of_its_own() -> None:
     assert len(set(codes)) == len(codes)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NotFoundError(404, "get project", "Project not found", request_id="abc", hint="look again"),
+        errors.WaitTooLongError("too long", wait=5.0, max_wait=1.0, resets_at=9.0),
+        errors.PartialDownloadError("some failed", report=None),
+        errors.PaginationError("stuck", items=[1], page_token="t"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_being_sent_to_another_process(error: errors.AioCircleError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
 def test_the_drawing_of_the_errors_shows_them_all() -> None:
     drawn = set(re.findall(r"[A-Z]\w+Error", errors.__doc__ or ""))
     assert drawn == {kind.__name__ for kind in all_errors()}
+
+
+def test_a_handler_that_raises_is_logged_and_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(_event: object) -> None:
+        raise RuntimeError("a mistake in the handler")
+
+    guarded(handler)(ListingEnded(total=1))
+    assert "on_event failed for ListingEnded" in caplog.text
+    assert "a mistake in the handler" in caplog.text
+    assert guarded(ignore) is ignore
