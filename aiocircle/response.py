@@ -38,25 +38,30 @@ class Call(Coroutine[Any, Any, T]):
     It may be used as any coroutine: ``await``, ``asyncio.gather``, ``TaskGroup.create_task``.
     """
 
-    __slots__ = ("_answer", "_running")
+    __slots__ = ("_answer", "_limit", "_running")
 
-    def __init__(self, answer: Coroutine[Any, Any, Response[T]]) -> None:
+    def __init__(self, answer: Coroutine[Any, Any, Response[T]], limit: float | None = None) -> None:
         self._answer = answer
+        self._limit = limit
         self._running: Generator[Any, Any, T] | None = None
 
     async def response(self) -> Response[T]:
         """Send the request and return the answer: status, headers, JSON, rate limit, and the value."""
-        return await self._answer
+        try:
+            async with asyncio.timeout(self._limit):
+                return await self._answer
+        except TimeoutError:
+            raise DeadlineError(f"the call was not over within {self._limit:g} s") from None
 
     def within(self, seconds: float) -> "Call[T]":
         """Return the same call with a time limit on all of it: waits for the rate limit and repetitions included.
 
         Awaiting it raises ``DeadlineError`` when the limit passes. Whether it was carried out is unknown then.
         """
-        return Call(_within(seconds, self._answer))
+        return Call(self._answer, seconds)
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return (yield from self._answer.__await__()).value
+        return (yield from self.response().__await__()).value
 
     def send(self, value: Any) -> Any:
         """See ``Coroutine``."""
@@ -70,24 +75,13 @@ class Call(Coroutine[Any, Any, T]):
         error: BaseException | object = None,
         trace: TracebackType | None = None,
     ) -> Any:
-        """See ``Coroutine``."""
-        if self._running is None:
-            self._running = self.__await__()
+        """See ``Coroutine``. A task that is cancelled before its first step comes here first."""
         raised = error if isinstance(error, BaseException) else kind() if isinstance(kind, type) else kind
-        return self._running.throw(raised.with_traceback(trace) if trace else raised)
+        running = self._answer if self._running is None else self._running
+        return running.throw(raised if trace is None else raised.with_traceback(trace))
 
     def close(self) -> None:
         """See ``Coroutine``."""
         if self._running is not None:
             self._running.close()
         self._answer.close()
-
-
-async def _within(seconds: float, answer: Coroutine[Any, Any, Response[T]]) -> Response[T]:
-    try:
-        async with asyncio.timeout(seconds):
-            return await answer
-    except TimeoutError:
-        raise DeadlineError(f"the call was not over within {seconds:g} s") from None
-    finally:
-        answer.close()

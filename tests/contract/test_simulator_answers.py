@@ -7,43 +7,15 @@ known departures of the real service are switched off here, except in the last t
 import json
 import urllib.request
 from collections.abc import Iterator
-from datetime import datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
+from api_document import DOCUMENT, FORMATS, resolved
+from jsonschema import Draft202012Validator
 
 from aiocircle.testing import ODDITIES, Simulator, SimulatorThread, World
-
-DOCUMENT = json.loads((Path(__file__).parents[2] / "scripts/openapi/openapi-v2.json").read_text(encoding="utf-8"))
-FORMATS = FormatChecker(["uuid"])
-
-
-@FORMATS.checks("date-time", raises=ValueError)
-def is_timestamp(value: object) -> bool:
-    return not isinstance(value, str) or (value.endswith("Z") and datetime.fromisoformat(value) is not None)
-
-
-def resolved(schema: Any) -> Any:
-    """Return plain JSON Schema: references put in place, OpenAPI's nullable spelled out, objects closed."""
-    if isinstance(schema, list):
-        return [resolved(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        target = DOCUMENT
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        return resolved(target)
-    plain = {key: resolved(value) for key, value in schema.items() if key not in {"example", "description"}}
-    if "properties" in plain and isinstance(plain["properties"], dict):
-        plain.setdefault("additionalProperties", False)
-    if plain.get("nullable") is True or plain.get("x-nullable") is True:
-        return {"anyOf": [plain, {"type": "null"}]}
-    return plain
 
 
 @cache
