@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scripts.generator.document import Document
 from scripts.generator.methods import Methods
-from scripts.generator.render import Renderer
+from scripts.generator.render import Renderer, formatted
 from scripts.generator.shapes import Shapes
 from scripts.generator.tables import GeneratorError, Tables
 
@@ -31,10 +31,10 @@ def generate(sources: Path) -> dict[str, str]:
     shapes = Shapes(document, tables, {id_: modules[resource] for id_, resource in calls.items()})
     shapes.collect(operations)
     methods = [Methods(document, tables, shapes).method(each) for each in operations]
-    files = Renderer(shapes.classes, methods, tables).files(ROOT)
+    files = Renderer(shapes.classes, methods, tables).files()
     if unused := tables.unused():
         raise GeneratorError("the tables have what the document does not ask for:\n  " + "\n  ".join(unused))
-    return files
+    return formatted(files, ROOT)
 
 
 def _same(found: set[str], named: set[str], what: str) -> None:

@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from scripts.generator.methods import USUAL_KEY, Argument, Method, choice
 from scripts.generator.shapes import Class, Field, names_in
@@ -39,8 +40,8 @@ class Renderer:
         order = list(tables.names["operations"])
         self._methods = sorted(methods, key=lambda each: order.index(each.operation.id))
 
-    def files(self, root: Path) -> dict[str, str]:
-        """Return the text of each file by its name.
+    def files(self) -> dict[str, str]:
+        """Return the text of each file by its name, not yet formatted.
 
         Raises:
             GeneratorError: A name would have two meanings.
@@ -55,7 +56,7 @@ class Renderer:
             "namespaces.py": self._namespaces(),
             "__init__.py": self._index(),
         }
-        return {name: formatted(text, name, root) for name, text in sorted(texts.items())}
+        return texts
 
     def _resources_in(self, module: str) -> list[str]:
         return [name for name, entry in self._tables.names["resources"].items() if entry["module"] == module]
@@ -342,17 +343,12 @@ def wrapped(text: str, width: int) -> str:
     )
 
 
-def formatted(text: str, name: str, root: Path) -> str:
-    """Return a module as the project's formatter leaves it, its imports sorted."""
-    where = str(root / "aiocircle/api" / name)
-    for command in (["check", "--quiet", "--select", "I", "--fix", "--exit-zero"], ["format", "--quiet"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename", where, "-"],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=root,
-        )
-        text = done.stdout
-    return text
+def formatted(files: Mapping[str, str], root: Path) -> dict[str, str]:
+    """Return modules as the project's formatter leaves them, their imports sorted."""
+    with TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        for command in (["check", "--quiet", "--select", "I", "--fix", "--exit-zero"], ["format", "--quiet"]):
+            settings = ["--no-cache", "--config", str(root / "pyproject.toml"), folder]
+            subprocess.run([sys.executable, "-m", "ruff", *command, *settings], check=True, cwd=root)
+        return {name: (Path(folder) / name).read_text(encoding="utf-8") for name in sorted(files)}
