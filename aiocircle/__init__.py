@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiocircle.api import Workflow as Workflow
     from aiocircle.auth import AuthScheme as AuthScheme
     from aiocircle.auth import Token as Token
+    from aiocircle.blocking import BlockingClient as BlockingClient
     from aiocircle.client import Client as Client
     from aiocircle.download.downloader import Download as Download
     from aiocircle.download.downloader import DownloadOptions as DownloadOptions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "aiocircle.api": "Artifact Job JobDetails Pipeline Project TestResult User Workflow",
     "aiocircle.auth": "AuthScheme Token",
+    "aiocircle.blocking": "BlockingClient",
     "aiocircle.client": "Client",
     "aiocircle.download.downloader": "Download DownloadOptions",
     "aiocircle.download.plan": "Selection",
