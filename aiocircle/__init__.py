@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from aiocircle._version import __version__
 
 if TYPE_CHECKING:
-    from aiocircle.api.models import Artifact as Artifact
-    from aiocircle.api.models import Job as Job
-    from aiocircle.api.models import JobDetails as JobDetails
-    from aiocircle.api.models import Pipeline as Pipeline
-    from aiocircle.api.models import Project as Project
-    from aiocircle.api.models import TestResult as TestResult
-    from aiocircle.api.models import User as User
-    from aiocircle.api.models import Workflow as Workflow
+    from aiocircle.api import Artifact as Artifact
+    from aiocircle.api import Job as Job
+    from aiocircle.api import JobDetails as JobDetails
+    from aiocircle.api import Pipeline as Pipeline
+    from aiocircle.api import Project as Project
+    from aiocircle.api import TestResult as TestResult
+    from aiocircle.api import User as User
+    from aiocircle.api import Workflow as Workflow
     from aiocircle.auth import AuthScheme as AuthScheme
     from aiocircle.auth import Token as Token
+    from aiocircle.blocking import BlockingClient as BlockingClient
     from aiocircle.client import Client as Client
     from aiocircle.download.downloader import Download as Download
     from aiocircle.download.downloader import DownloadOptions as DownloadOptions
@@ -30,13 +31,16 @@ if TYPE_CHECKING:
     from aiocircle.events import Event as Event
     from aiocircle.pagination import Page as Page
     from aiocircle.pagination import Paginator as Paginator
+    from aiocircle.response import Response as Response
     from aiocircle.retry import RetryPolicy as RetryPolicy
     from aiocircle.slugs import ProjectSlug as ProjectSlug
     from aiocircle.transport import Timeouts as Timeouts
+    from aiocircle.unset import UNSET as UNSET
 
 _HOMES = {
-    "aiocircle.api.models": "Artifact Job JobDetails Pipeline Project TestResult User Workflow",
+    "aiocircle.api": "Artifact Job JobDetails Pipeline Project TestResult User Workflow",
     "aiocircle.auth": "AuthScheme Token",
+    "aiocircle.blocking": "BlockingClient",
     "aiocircle.client": "Client",
     "aiocircle.download.downloader": "Download DownloadOptions",
     "aiocircle.download.plan": "Selection",
@@ -44,9 +48,11 @@ _HOMES = {
     "aiocircle.errors": "AioCircleError",
     "aiocircle.events": "Event",
     "aiocircle.pagination": "Page Paginator",
+    "aiocircle.response": "Response",
     "aiocircle.retry": "RetryPolicy",
     "aiocircle.slugs": "ProjectSlug",
     "aiocircle.transport": "Timeouts",
+    "aiocircle.unset": "UNSET",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

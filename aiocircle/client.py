@@ -6,15 +6,17 @@
         report = await client.download("gh/acme/web", job=1234, to="out")
 """
 
+import copy
 import os
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from aiocircle.api.resources import Artifacts, Jobs, Pipelines, Projects, Tests, Users, Workflows
+from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.downloader import Download, DownloadOptions
@@ -23,8 +25,9 @@ from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
 from aiocircle.ratelimit.limiter import RateLimiter
+from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
-from aiocircle.session import Session
+from aiocircle.session import JSON, Session
 from aiocircle.slugs import ProjectSlug
 from aiocircle.transport import Timeouts, Transport
 
@@ -34,8 +37,10 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "https://circleci.com"
 DEFAULT_MAX_WAIT = 300.0
 
+_IDENTIFIER = re.compile(r"/(?:[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)", re.IGNORECASE)
 
-class Client:
+
+class Client(Namespaces):
     """An asynchronous client of CircleCI's API v2, on Cloud or a Server.
 
     All requests of a client share one rate limiter, whoever makes them. Use it as an asynchronous context manager.
@@ -91,11 +96,14 @@ class Client:
         self._on_event = guarded(on_event)
         self._clock = clock or SystemClock()
         self._session: Session | None = None
+        self._root: Self | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(host={self.host!r})"
 
     async def __aenter__(self) -> Self:
+        if self._root is not None:
+            raise ConfigurationError("a client from with_options() is open as long as the one it was made from")
         limiter = RateLimiter(clock=self._clock, random=random.random, on_event=self._on_event)
         self._session = Session(
             Transport(self._given_session, trust_env=self._trust_env),
@@ -116,7 +124,8 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        session, self._session = self._opened, None
+        session = self._opened
+        self._session = None
         await session.__aexit__(kind, error, trace)
 
     @property
@@ -124,40 +133,72 @@ class Client:
         """The rate limiter; its ``snapshot()`` says what is being waited for."""
         return self._opened.limiter
 
-    @property
-    def users(self) -> Users:
-        """Who the token belongs to."""
-        return Users(self._opened)
+    def with_options(
+        self, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None, max_wait: float | None = None
+    ) -> Self:
+        """Return a client with other settings, which shares the connections and the rate limiter with this one.
 
-    @property
-    def projects(self) -> Projects:
-        """Projects by slug."""
-        return Projects(self._opened)
+        It is open as long as this one is, and nothing is changed here. What is not given stays as it is.
 
-    @property
-    def pipelines(self) -> Pipelines:
-        """Pipelines of a project."""
-        return Pipelines(self._opened)
+        Args:
+            timeouts: Time limits.
+            retry: How often and how long a request is repeated.
+            max_wait: Seconds: the longest standstill of the rate limit to sit out.
+        """
+        other = copy.copy(self)
+        other._root = self._root or self  # noqa: SLF001 -- our own
+        other._timeouts = timeouts or self._timeouts  # noqa: SLF001
+        other._retry = retry or self._retry  # noqa: SLF001
+        other._max_wait = self._max_wait if max_wait is None else max_wait  # noqa: SLF001
+        return other
 
-    @property
-    def workflows(self) -> Workflows:
-        """Workflows of a pipeline."""
-        return Workflows(self._opened)
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        accept: str = JSON,
+        group: str | None = None,
+        idempotent: bool | None = None,
+        within: float | None = None,
+    ) -> Response[Any]:
+        """Ask the host for something that has no method here, under the same rate limit, retries and errors.
 
-    @property
-    def jobs(self) -> Jobs:
-        """Jobs of a workflow, and a job by number."""
-        return Jobs(self._opened)
+        Args:
+            method: HTTP method.
+            path: Already quoted: from the root if it begins with ``/api/``, as in ``/api/v1.1/projects``, else below
+                ``/api/v2``.
+            query: Parameters; ``None`` is left out, an array repeats its key, times and UUIDs are spelled.
+            body: A JSON value; models, times and UUIDs in it are spelled.
+            accept: The media type to ask for.
+            group: What shares a budget with this; without it the path, its numbers and ids taken out.
+            idempotent: Carrying it out twice does no harm; without it the method decides.
+            within: Seconds for all of it, waits and repetitions included.
 
-    @property
-    def artifacts(self) -> Artifacts:
-        """Files that jobs stored."""
-        return Artifacts(self._opened)
+        Returns:
+            The answer. Its ``value`` is JSON; text, if something else was asked for and came; ``None`` if it is empty.
 
-    @property
-    def tests(self) -> Tests:
-        """Test results that jobs stored."""
-        return Tests(self._opened)
+        Raises:
+            ConfigurationError: Something in it cannot be sent.
+            APIError: The host refused.
+            DecodeError: JSON was asked for, and something else came.
+            DeadlineError: It was not over ``within`` the time given.
+        """
+        session = self._opened
+        request = session.request(
+            f"{method} {path}",
+            method,
+            path,
+            group=_IDENTIFIER.sub("/{id}", path) if group is None else group,
+            query=query,
+            body=body,
+            idempotent=idempotent,
+            accept=accept,
+        )
+        call = Call(session.ask(request))
+        return await (call if within is None else call.within(within)).response()
 
     async def download(
         self,
@@ -218,9 +259,12 @@ class Client:
 
     @property
     def _opened(self) -> Session:
-        if self._session is None:
+        session = (self._root or self)._session  # noqa: SLF001 -- our own
+        if session is None:
             raise ConfigurationError("the client is not open", hint="use it as 'async with Client() as client:'")
-        return self._session
+        if self._root is None:
+            return session
+        return session.adapted(policy=self._retry, timeouts=self._timeouts, max_wait=self._max_wait)
 
 
 def _uuid(value: UUID | str | None) -> UUID | None:

@@ -12,12 +12,12 @@ The wire is not what the document says (quirks, section 3), so:
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 from uuid import UUID
 
 import attrs
 from cattrs import Converter, transform_error
-from cattrs.cols import is_sequence, list_structure_factory
+from cattrs.cols import is_mapping, is_sequence, list_structure_factory
 from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -30,7 +30,12 @@ LONGEST_QUOTED = 24  # characters
 
 @attrs.frozen(kw_only=True)
 class Model:
-    """The base of everything decoded from the API. ``extra`` keeps the keys that no field takes."""
+    """The base of everything decoded from the API. ``extra`` keeps the keys that no field takes.
+
+    ``wire_names`` are the keys to send where they are not the fields' names.
+    """
+
+    wire_names: ClassVar[Mapping[str, str]] = {}
 
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
@@ -65,7 +70,11 @@ def decode(cls: type[T], value: Any, *, what: str) -> T:
         DecodeError: Some part does not fit; ``problems`` names every path that does not.
     """
     try:
-        return _converter.structure(value, cls)
+        return _quick.structure(value, cls)
+    except (KeyError, TypeError, ValueError):
+        pass  # decoded once more, more slowly, to name every path
+    try:
+        return _thorough.structure(value, cls)
     except (ClassValidationError, IterableValidationError, TypeError, ValueError) as error:
         problems = tuple(transform_error(error, path="$", format_exception=_in_words))
     raise DecodeError(
@@ -141,6 +150,7 @@ def _model_hook(cls: type[Model], converter: Converter) -> Callable[[Any, Any], 
     """Put before cattrs' own function what makes it forgiving: both spellings, kept unknowns, null as absent."""
     structure_exactly = make_dict_structure_fn(cls, converter, extra=override(struct_hook=lambda value, _: value))
     names = {item.name for item in attrs.fields(cls)} - {"extra"}
+    name_of = {name.replace("_", "-"): name for name in names} | {name: name for name in names}
 
     def structure(value: Any, _type: Any) -> Any:
         if not isinstance(value, dict):
@@ -148,8 +158,8 @@ def _model_hook(cls: type[Model], converter: Converter) -> Callable[[Any, Any], 
         given: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for key, item in value.items():
-            name = key.replace("-", "_")
-            if name not in names:
+            name = name_of.get(key)
+            if name is None:
                 extra[key] = item
             elif item is not None:
                 given[name] = item
@@ -160,8 +170,19 @@ def _model_hook(cls: type[Model], converter: Converter) -> Callable[[Any, Any], 
     return structure
 
 
-def _build() -> Converter:
-    converter = Converter(detailed_validation=True)
+def _mapping_hook(cls: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    kind = (*get_args(cls), Any, Any)[1]
+
+    def structure(value: Any, _type: Any) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError(f"an object expected, not {_shown(value)}")
+        return value if kind is Any else {key: converter.structure(item, kind) for key, item in value.items()}
+
+    return structure
+
+
+def _build(*, detailed: bool) -> Converter:
+    converter = Converter(detailed_validation=detailed)
     converter.register_structure_hook(str, _expect(str, "a string"))
     converter.register_structure_hook(bool, _expect(bool, "true or false"))
     converter.register_structure_hook(int, _number(int, "a whole number"))
@@ -169,10 +190,11 @@ def _build() -> Converter:
     converter.register_structure_hook(datetime, _datetime)
     converter.register_structure_hook(UUID, _uuid)
     converter.register_structure_hook_factory(is_sequence, lambda cls: _list_hook(cls, converter))
+    converter.register_structure_hook_factory(is_mapping, lambda cls: _mapping_hook(cls, converter))
     converter.register_structure_hook_factory(
         lambda cls: isinstance(cls, type) and issubclass(cls, Model), lambda cls: _model_hook(cls, converter)
     )
     return converter
 
 
-_converter = _build()
+_quick, _thorough = _build(detailed=False), _build(detailed=True)

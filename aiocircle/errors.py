@@ -20,6 +20,7 @@
     ├─ WaitTooLongError            wait, max_wait, resets_at
     ├─ PaginationError             items: what came before is kept
     ├─ DecodeError                 problems: every path that did not fit
+    ├─ SignatureError              a webhook's signature is absent, malformed or wrong
     └─ DownloadError
        ├─ UnsafePathError          an artifact's name, or what stands at its place, would lead outside the output
        ├─ UnsafeAddressError       an artifact's address, or a redirect of it, may not be followed
@@ -252,6 +253,12 @@ class DecodeError(AioCircleError):
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.problems = tuple(problems)
+
+
+class SignatureError(AioCircleError):
+    """A webhook's delivery was not signed, or not with the secret; it may come from anybody."""
+
+    code = "signature"
 
 
 class DownloadError(AioCircleError):

@@ -9,43 +9,52 @@
 Repetition always starts at the address first asked for, since a signed one expires.
 """
 
+import copy
 import json
 import logging
 import platform
 import random
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self, TypeVar
-from urllib.parse import quote, urlencode
 
 from attrs import define, evolve, field, frozen
 from yarl import URL
 
 from aiocircle._version import __version__
+from aiocircle.addresses import parse_address
 from aiocircle.auth import AuthScheme, Token, TokenScope, redact, safe_url
 from aiocircle.clock import Clock
 from aiocircle.codec import parse_json
-from aiocircle.errors import APIError, ConnectError, DecodeError, TransportError, UnsafeAddressError, api_error_class
+from aiocircle.errors import (
+    APIError,
+    ConfigurationError,
+    ConnectError,
+    DecodeError,
+    TransportError,
+    UnsafeAddressError,
+    api_error_class,
+)
 from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
-from aiocircle.hosts import DEFAULT_PORTS, normal_host
+from aiocircle.operation import IDEMPOTENT_METHODS
+from aiocircle.ratelimit.headers import RateFacts
 from aiocircle.ratelimit.limiter import RateLimiter, Route
+from aiocircle.response import Response
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
 from aiocircle.transport import Answer, Timeouts, Transport
+from aiocircle.wire import json_value, query_text
+from aiocircle.wording import words_of
 
 logger = logging.getLogger("aiocircle")
 
 T = TypeVar("T")
 
 API_PATH = "/api/v2"
+JSON = "application/json"
 MAX_HOPS = 10
 MAX_JSON = 64 * 1024 * 1024  # bytes; a page of twenty items has a few thousand
 MAX_ERROR_BODY = 64 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-IDEMPOTENT_METHODS = SAFE_METHODS | {"PUT", "DELETE"}
-PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-SENDABLE = re.compile(r"[!-~]+")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 USER_AGENT = f"aiocircle/{__version__} Python/{platform.python_version()}"
 
 HINTS = {
@@ -136,6 +145,12 @@ class Session:
         self._noticed: set[str] = set()
         self._credentials_of: dict[tuple[str, str | None, int | None], dict[str, str]] = {}
 
+    def adapted(self, *, policy: RetryPolicy, timeouts: Timeouts, max_wait: float) -> "Session":
+        """Return a session with other settings, which shares everything else with this one."""
+        other = copy.copy(self)
+        other._policy, other._timeouts, other._max_wait = policy, timeouts, max_wait  # noqa: SLF001 -- our own
+        return other
+
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
         return self
@@ -144,25 +159,54 @@ class Session:
         self.limiter.close()
         await self._transport.__aexit__(*error)
 
-    async def json(
+    def request(
         self,
         operation: str,
+        method: str,
         path: str,
         *,
-        method: str = "GET",
         group: str,
-        query: Mapping[str, str | None] | None = None,
+        query: Mapping[str, Any] | None = None,
         body: Any = None,
-    ) -> Any:
-        """Ask the API and return the JSON value of its answer, ``None`` where the body is empty.
+        idempotent: bool | None = None,
+        accept: str = JSON,
+    ) -> Request:
+        """Return a request to the API, not yet sent.
 
         Args:
             operation: Its name, for people.
-            path: Below ``/api/v2``, already quoted.
-            method: HTTP method; POST and PATCH are repeated only when they were surely not carried out.
-            group: The path's template, which is the route group.
-            query: Parameters; those that are ``None`` are left out.
+            method: HTTP method.
+            path: Already quoted: from the root if it begins with ``/api/``, else below ``/api/v2``.
+            group: The route group: the path's template.
+            query: Parameters; those that are ``None`` are left out, an array repeats its key.
             body: A JSON value.
+            idempotent: Carrying it out twice does no harm. Without it the method decides: POST and PATCH are repeated
+                only when they were surely not carried out.
+            accept: The media type to ask for.
+
+        Raises:
+            ConfigurationError: Something in it cannot be sent.
+        """
+        if not path.startswith("/"):
+            raise ConfigurationError(f"the path {path!r} does not begin with a slash")
+        root = "" if path.startswith("/api/") else API_PATH
+        headers = {"Accept": accept, "User-Agent": USER_AGENT}
+        if body is not None:
+            headers["Content-Type"] = JSON
+        return Request(
+            operation=operation,
+            url=parse_address(f"{self.origin}{root}{path}{query_text(query or {})}"),
+            method=method,
+            group=group,
+            headers=headers,
+            body=None if body is None else json.dumps(json_value(body)).encode(),
+            idempotent=method in IDEMPOTENT_METHODS if idempotent is None else idempotent,
+        )
+
+    async def ask(self, request: Request) -> Response[Any]:
+        """Send a request to the API and return its answer, whose value is JSON, or ``None`` where the body is empty.
+
+        The value is text where something else than JSON was asked for and came.
 
         Raises:
             APIError: The host refused.
@@ -170,27 +214,25 @@ class Session:
             WaitTooLongError: The rate limit asks for more patience than ``max_wait``.
             DecodeError: The answer is not JSON.
         """
-        given = {key: value for key, value in (query or {}).items() if value is not None}
-        question = f"?{urlencode(given, quote_via=quote, errors='surrogatepass')}" if given else ""
-        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        request = Request(
-            operation=operation,
-            url=URL(f"{self.origin}{API_PATH}{path}{question}", encoded=True),
-            method=method,
-            group=group,
-            headers=headers,
-            body=None if body is None else json.dumps(body).encode(),
-            idempotent=method in IDEMPOTENT_METHODS,
-        )
 
-        async def consume(answer: Answer) -> Any:
-            text = await answer.read(MAX_JSON)
-            if len(text) > MAX_JSON:
-                size = f"{MAX_JSON >> 20} MiB"
-                raise DecodeError(f"{operation}: the answer is longer than {size}", hint="no answer of the API is")
-            return parse_json(text, what=operation, hide=self._hide) if text.strip() else None
+        async def consume(answer: Answer) -> Response[Any]:
+            body = await answer.read(MAX_JSON)
+            if len(body) > MAX_JSON:
+                problem = f"{request.operation}: the answer is longer than {MAX_JSON >> 20} MiB"
+                raise DecodeError(problem, hint="no answer of the API is")
+            value: Any = None
+            is_text = request.headers["Accept"] != JSON and "json" not in answer.headers.get("Content-Type", "")
+            if is_text:
+                value = body.decode("utf-8", "replace")
+            elif body.strip():
+                value = parse_json(body, what=request.operation, hide=self._hide)
+            return Response(
+                status=answer.status,
+                headers=answer.headers,
+                value=value,
+                json=None if is_text else value,
+                rate=answer.rate or RateFacts(),
+            )
 
         return await self.call(request, consume)
 
@@ -210,7 +252,7 @@ class Session:
         )
 
     async def call(self, request: Request, consume: Callable[[Answer], Awaitable[T]]) -> T:
-        """Send a request until it succeeds or the policy gives up; the general form of ``json`` and ``fetch``."""
+        """Send a request until it succeeds or the policy gives up; the general form of ``ask`` and ``fetch``."""
         tries = _Tries(began=self.clock.monotonic())
         while True:
             try:
@@ -266,7 +308,7 @@ class Session:
             self._tell(request, None, began)
             raise
         self._tell(request, answer.status, began)
-        answer.retry_after = self.limiter.answered(permit, answer.status, answer.header_fields()).retry_after
+        answer.rate = self.limiter.answered(permit, answer.status, answer.header_fields())
         self._notice_deprecation(request, answer)
         return answer
 
@@ -304,7 +346,7 @@ class Session:
             text = (await answer.read(MAX_ERROR_BODY))[:MAX_ERROR_BODY].decode("utf-8", "replace")
         except TransportError:
             text = ""
-        body, message = _words_of(text, self._hide)
+        body, message = words_of(text, self._hide)
         if answer.status in REDIRECTS:
             message = "the host redirects this, and it was not followed"
         return api_error_class(answer.status)(
@@ -313,7 +355,7 @@ class Session:
             message or "(the host gave no reason)",
             request_id=self._hide(answer.headers.get("X-Request-Id", "")) or None,
             body=body,
-            retry_after=answer.retry_after,
+            retry_after=answer.rate.retry_after if answer.rate else None,
             redirected=answer.redirected,
             hint=HINTS.get(answer.status),
         )
@@ -332,39 +374,6 @@ class Session:
             self.emit(DeprecationNoticed(operation=request.operation, deprecation=deprecation, sunset=sunset))
 
 
-def parse_address(text: str, *, base: URL | None = None) -> URL:
-    """Return an address exactly as listed, byte for byte; only what HTTP cannot carry is percent-encoded.
-
-    Args:
-        text: The address; a relative one needs ``base``.
-        base: The address that redirected here; https may not continue as http.
-
-    Raises:
-        UnsafeAddressError: It is not an absolute http or https address, or carries credentials.
-    """
-    if not text or CONTROL.search(text):
-        raise UnsafeAddressError("the address is empty or has control characters in it")
-    url = _url_of(text, base)
-    if url is None:
-        raise UnsafeAddressError(f"{safe_url(text)} is not a complete http or https address")
-    if url.user is not None or url.password is not None:
-        raise UnsafeAddressError(f"{safe_url(text)} carries credentials in the address")
-    if base is not None and base.scheme == "https" and url.scheme == "http":
-        raise UnsafeAddressError(f"{safe_url(str(base))} redirects from https to http")
-    return url
-
-
-def _url_of(text: str, base: URL | None) -> URL | None:
-    try:
-        url = URL(text if SENDABLE.fullmatch(text) else quote(text, safe=PRINTABLE), encoded=True)
-        if base is not None and not url.scheme:
-            url = base.join(url)
-        usable = url.scheme in DEFAULT_PORTS and url.port and normal_host(url.host or "")
-    except (ValueError, UnicodeError):
-        return None
-    return url if usable else None
-
-
 def _failure_of(error: APIError | TransportError, request: Request) -> Failure:
     if isinstance(error, APIError):
         # Storage refuses an expired signature with 403; the artifact's own address leads to a new one.
@@ -373,25 +382,3 @@ def _failure_of(error: APIError | TransportError, request: Request) -> Failure:
     if isinstance(error, ConnectError):
         return Failure(sent=False, permanent=error.permanent)
     return Failure()
-
-
-def _words_of(text: str, hide: Callable[[str], str]) -> tuple[Any, str]:
-    """Return an error body as a value and as a line; services do not agree on its shape (facts, section 11)."""
-    try:
-        body = words = _hidden(json.loads(text), hide)
-        while isinstance(words, dict):
-            words = next((words[key] for key in ("message", "error", "detail", "title") if words.get(key)), None)
-        return body, " ".join(str(words or "").split())[:300]
-    except (ValueError, RecursionError):
-        text = hide(text)
-        is_page = text.lstrip().startswith("<")
-        return text[:500], "(an HTML or XML page)" if is_page else " ".join(text.split())[:200]
-
-
-def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
-    """Hide secrets in the strings of a JSON value, since its text may spell them with escapes."""
-    if isinstance(value, dict):
-        return {hide(key): _hidden(item, hide) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_hidden(item, hide) for item in value]
-    return hide(value) if isinstance(value, str) else value

@@ -23,6 +23,7 @@ from aiocircle.errors import (
     TransportError,
     UnsafeAddressError,
 )
+from aiocircle.ratelimit.headers import RateFacts
 
 READ_BUFFER = 256 * 1024  # bytes a connection may receive ahead of its reader
 DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection
@@ -53,10 +54,10 @@ class Answer:
         headers: Header fields, looked up without regard to case.
         size: ``Content-Length`` in bytes, or ``None`` when the host gave none.
         redirected: It came from another address than the one first asked for.
-        retry_after: Seconds the host asked to wait, where it refused.
+        rate: What its headers say about the rate limit, once they have been read.
     """
 
-    __slots__ = ("_host", "_response", "_timeouts", "headers", "redirected", "retry_after", "size", "status")
+    __slots__ = ("_host", "_response", "_timeouts", "headers", "rate", "redirected", "size", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, host: str, timeouts: Timeouts) -> None:
         self._response = response
@@ -66,7 +67,7 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
         self.size = response.content_length
         self.redirected = False
-        self.retry_after: float | None = None
+        self.rate: RateFacts | None = None
 
     def header_fields(self) -> Iterable[tuple[str, str]]:
         """Return every header field, repeated ones repeatedly."""

@@ -32,3 +32,22 @@ make_environment() {
   "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --build-constraint constraints.txt --editable . "$@"
   echo "$stamp" > "$directory/.made-from"
 }
+
+# find_prism: says where Prism lies, a judge of OpenAPI documents, which npm installs once into a folder for caches.
+# Nothing where there is no npm; the tests that want it are skipped then, and fail where CI is set.
+find_prism() {
+  local version=5.14.2 directory
+  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/prism-$version"
+  if ! [ -x "$directory/node_modules/.bin/prism" ]; then
+    if ! command -v npm >/dev/null; then
+      echo "npm was not found: operations are not tested against Prism." >&2
+      return
+    fi
+    echo "Installing Prism into $directory (once) ..." >&2
+    if ! npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$directory" "@stoplight/prism-cli@$version" >&2; then
+      echo "npm could not install Prism: operations are not tested against it." >&2
+      return
+    fi
+  fi
+  echo "$directory/node_modules/.bin/prism"
+}

@@ -18,7 +18,7 @@ from pathlib import Path
 import anyio
 from attrs import evolve, field, frozen, validators
 
-from aiocircle.api.models import Artifact
+from aiocircle.api import Artifact
 from aiocircle.download.globs import glob_matcher
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
 from aiocircle.download.ledger import Ledger

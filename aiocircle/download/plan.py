@@ -17,8 +17,7 @@ from uuid import UUID
 import anyio
 from attrs import evolve, frozen
 
-from aiocircle.api.models import Artifact, Job, Pipeline, Workflow
-from aiocircle.api.resources import Artifacts, Jobs, Pipelines, Workflows
+from aiocircle.api import Artifact, Artifacts, Job, Jobs, Pipeline, Pipelines, Workflow, Workflows
 from aiocircle.errors import (
     AioCircleError,
     AuthenticationError,

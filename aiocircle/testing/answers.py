@@ -16,6 +16,7 @@ from aiocircle.testing.world import World
 
 Json = dict[str, Any]
 
+_CONFIG = "version: 2.1\njobs:\n  build:\n    docker: [{image: cimg/base:current}]\n    steps: [checkout]\n"
 _AVATAR = "https://avatars.example.test/u/1"
 
 
@@ -41,7 +42,7 @@ class Answers:
                 vcs_type: "circleci" if project.is_app else "github",
                 "name": project.organization,
                 "avatar_url": _AVATAR,
-                "slug": _organization_slug(project),
+                "slug": organization_slug(project),
             }
             for project in self._world.projects.values()
         ]
@@ -53,12 +54,10 @@ class Answers:
             "name": project.name,
             "id": self._project_id(project),
             "organization_name": project.organization,
-            "organization_slug": _organization_slug(project),
+            "organization_slug": organization_slug(project),
             "organization_id": self._organization_id(project),
             "vcs_info": {
-                "vcs_url": _repository(project)
-                if not project.is_app
-                else f"//circleci.com/{self._project_id(project)}",
+                "vcs_url": repository(project) if not project.is_app else f"//circleci.com/{self._project_id(project)}",
                 "provider": "CircleCI" if project.is_app else "GitHub",
                 "default_branch": project.default_branch,
             },
@@ -71,13 +70,13 @@ class Answers:
             "errors": [{"type": "config", "message": "Config does not conform to schema"}]
             * (pipeline.state == "errored"),
             "project_slug": pipeline.project.slug,
-            "updated_at": _time(pipeline.created_at),
+            "updated_at": timestamp(pipeline.created_at),
             "number": pipeline.number,
             "state": pipeline.state,
-            "created_at": _time(pipeline.created_at),
+            "created_at": timestamp(pipeline.created_at),
             "trigger": {
                 "type": pipeline.trigger,
-                "received_at": _time(pipeline.created_at - timedelta(milliseconds=400)),
+                "received_at": timestamp(pipeline.created_at - timedelta(milliseconds=400)),
                 "actor": {"login": "octo", "avatar_url": _AVATAR},
             },
         }
@@ -95,8 +94,8 @@ class Answers:
             "status": workflow.status,
             "started_by": self._user_id,
             "pipeline_number": pipeline.number,
-            "created_at": _time(workflow.created_at),
-            "stopped_at": _maybe_time(workflow.stopped_at),
+            "created_at": timestamp(workflow.created_at),
+            "stopped_at": maybe_timestamp(workflow.stopped_at),
         }
 
     def workflow_job(self, job: Job) -> Json:
@@ -109,7 +108,7 @@ class Answers:
             "project_slug": job.project.slug,
             "status": job.status,
             "type": job.type,
-            "stopped_at": _maybe_time(job.stopped_at),
+            "stopped_at": maybe_timestamp(job.stopped_at),
         }
         if job.number is not None:
             body["job_number"] = job.number
@@ -127,7 +126,7 @@ class Answers:
                 "id": self._project_id(job.project),
                 "slug": job.project.slug,
                 "name": job.project.name,
-                "external_url": _repository(job.project),
+                "external_url": repository(job.project),
             },
             "parallel_runs": [{"index": index, "status": job.status} for index in range(job.nodes)],
             "started_at": self._started_at(job),
@@ -139,12 +138,12 @@ class Answers:
             "number": job.number,
             "pipeline": {"id": pipeline.id},
             "duration": None if duration is None else duration // timedelta(milliseconds=1),
-            "created_at": _time(job.created_at),
+            "created_at": timestamp(job.created_at),
             "messages": [],
             "contexts": [],
             "organization": {"name": job.project.organization},
-            "queued_at": _time(job.created_at),
-            "stopped_at": _maybe_time(job.stopped_at),
+            "queued_at": timestamp(job.created_at),
+            "stopped_at": maybe_timestamp(job.stopped_at),
         }
 
     def artifact(self, job: Job, artifact: FakeArtifact) -> Json:
@@ -156,6 +155,39 @@ class Answers:
         for name, origin in self._origins.items():
             url = url.replace(f"{{{name}}}", origin)
         return {"path": artifact.path, "node_index": artifact.node_index, "url": url}
+
+    def job_by_id(self, pipeline: Pipeline, workflow: Workflow, job: Job) -> Json:
+        """Return ``GET /jobs/{id}``."""
+        body: Json = {
+            "id": job.id,
+            "name": job.name,
+            "type": job.type,
+            "status": job.status,
+            "project_id": self._project_id(job.project),
+            "pipeline_id": pipeline.id,
+            "workflow_id": workflow.id,
+        }
+        later = {
+            "job_number": job.number,
+            "started_at": maybe_timestamp(job.started_at),
+            "stopped_at": maybe_timestamp(job.stopped_at),
+        }
+        return body | {name: value for name, value in later.items() if value is not None}
+
+    def values(self, pipeline: Pipeline) -> Json:
+        """Return ``GET /pipeline/{id}/values``."""
+        ref = {"pipeline.git.branch": pipeline.branch} if pipeline.branch else {"pipeline.git.tag": pipeline.tag or ""}
+        return {
+            "pipeline.id": pipeline.id,
+            "pipeline.number": pipeline.number,
+            "pipeline.project.git_url": repository(pipeline.project),
+            "pipeline.trigger_source": pipeline.trigger,
+            **ref,
+        }
+
+    def config(self, _pipeline: Pipeline) -> Json:
+        """Return ``GET /pipeline/{id}/config``."""
+        return {"source": _CONFIG, "compiled": _CONFIG}
 
     def test(self, job: Job, index: int) -> Json:
         """Return one test result. By oddity ``run_time`` may be a string and ``file`` or ``message`` missing."""
@@ -177,35 +209,6 @@ class Answers:
                 del body["file"], body["message"]
         return body
 
-    def workflow_metrics(self, project: Project, name: str) -> Json:
-        """Return one workflow of ``GET /insights/{slug}/workflows``. Durations are in seconds."""
-        runs = self._world.plan.pipelines
-        failed = runs // 4
-        return {
-            "name": name,
-            "metrics": {
-                "total_runs": runs,
-                "successful_runs": runs - failed,
-                "mttr": 1320,
-                "total_credits_used": 120 * runs,
-                "failed_runs": failed,
-                "success_rate": (runs - failed) / runs if runs else 0.0,
-                "duration_metrics": {
-                    "min": 540,
-                    "mean": 600,
-                    "median": 600,
-                    "p95": 660,
-                    "max": 700,
-                    "standard_deviation": 21.5,
-                },
-                "total_recoveries": failed,
-                "throughput": 12.5,
-            },
-            "window_start": _time(self._world.plan.newest - timedelta(days=90)),
-            "window_end": _time(self._world.plan.newest),
-            "project_id": self._project_id(project),
-        }
-
     def workflow_run(self, pipeline: Pipeline, workflow: Workflow) -> Json:
         """Return one run of ``GET /insights/{slug}/workflows/{name}``. ``duration`` is in seconds."""
         stopped_at = workflow.stopped_at
@@ -213,8 +216,8 @@ class Answers:
             "id": workflow.id,
             "branch": pipeline.branch or pipeline.project.default_branch,
             "duration": None if stopped_at is None else int((stopped_at - workflow.created_at).total_seconds()),
-            "created_at": _time(workflow.created_at),
-            "stopped_at": _maybe_time(stopped_at),
+            "created_at": timestamp(workflow.created_at),
+            "stopped_at": maybe_timestamp(stopped_at),
             "credits_used": 120,
             "status": workflow.status if workflow.status in {"success", "failed"} else None,
             "is_approval": False,
@@ -222,8 +225,8 @@ class Answers:
 
     def _started_at(self, job: Job) -> str | None:
         if job.started_at is None and "null-started-at" not in self._oddities:
-            return _time(job.created_at)
-        return _maybe_time(job.started_at)
+            return timestamp(job.created_at)
+        return maybe_timestamp(job.started_at)
 
     def _project_id(self, project: Project) -> str:
         return self._world.ids.make(Address(Kind.PROJECT, project.index))
@@ -232,21 +235,23 @@ class Answers:
         return self._world.ids.make(Address(Kind.ORGANIZATION, project.index))
 
 
-def _organization_slug(project: Project) -> str:
+def organization_slug(project: Project) -> str:
+    """Return the slug of a project's organisation."""
     return project.slug.rpartition("/")[0]
 
 
-def _repository(project: Project) -> str:
+def repository(project: Project) -> str:
+    """Return the address of a project's repository."""
     name = project.name if project.is_app else "/".join(project.slug.split("/")[1:])
     return f"https://github.com/{name}"
 
 
 def _vcs(pipeline: Pipeline) -> Json:
-    repository = _repository(pipeline.project)
+    address = repository(pipeline.project)
     body: Json = {
         "provider_name": "GitHub",
-        "target_repository_url": repository,
-        "origin_repository_url": repository,
+        "target_repository_url": address,
+        "origin_repository_url": address,
         "revision": random.Random(pipeline.id).randbytes(20).hex(),
         "commit": {"subject": f"Change {pipeline.number}", "body": ""},
     }
@@ -254,11 +259,12 @@ def _vcs(pipeline: Pipeline) -> Json:
     return body
 
 
-def _time(value: datetime) -> str:
+def timestamp(value: datetime) -> str:
     """Return a timestamp as the service writes it: always ``Z``, with fractions only where there are any."""
     spec = "milliseconds" if value.microsecond else "seconds"
     return value.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
-def _maybe_time(value: datetime | None) -> str | None:
-    return None if value is None else _time(value)
+def maybe_timestamp(value: datetime | None) -> str | None:
+    """Return a timestamp, or None where there is none."""
+    return None if value is None else timestamp(value)

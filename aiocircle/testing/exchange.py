@@ -90,6 +90,7 @@ class Exchange:
         now: Seconds since the epoch.
         hold: Waits.
         proceed: Gives the true answer, under the variations below.
+        body: What the request carries.
         settings: The figures of the fault in charge.
         fetched_before: Whether this object was asked for already.
         generation: Which object stands at the address.
@@ -106,6 +107,7 @@ class Exchange:
     now: float
     hold: Hold
     proceed: Proceed = attrs.field(init=False)
+    body: bytes = b""
     settings: Mapping[str, float] = attrs.field(factory=dict)
     fetched_before: bool = False
     generation: int = 0

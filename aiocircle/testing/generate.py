@@ -91,6 +91,27 @@ def generate_pipeline(plan: Plan, ids: IdSpace, project: Project, number: int) -
     return attrs.evolve(pipeline, workflows=tuple(workflows))
 
 
+def planned_jobs(
+    plan: Plan, ids: IdSpace, project: Project, workflow: Address, start: datetime, *, held: bool
+) -> tuple[Job, ...]:
+    """Return the jobs of a workflow that has yet to run, as they will have ended, without numbers.
+
+    Args:
+        plan: The world's figures.
+        ids: Its identifiers.
+        project: The project.
+        workflow: Where the workflow stands.
+        start: When it appears.
+        held: One of the jobs waits to be approved.
+    """
+    jobs: list[Job] = []
+    steps = [step for step in _STEPS if held or step.type != "approval"]
+    for place, step in enumerate(steps):
+        job = _job(plan, ids, project, workflow._replace(kind=Kind.JOB, job=place), step, start, jobs)
+        jobs.append(attrs.evolve(job, number=None))
+    return tuple(jobs)
+
+
 def _trigger(plan: Plan, draw: random.Random, number: int) -> str:
     if "unlisted-trigger" in plan.oddities and number % 7 == 0:
         return UNLISTED_TRIGGERS[number % 2]

@@ -26,6 +26,15 @@ class Kind(IntEnum):
     WORKFLOW = 4
     JOB = 5
     APPROVAL = 6
+    CONTEXT = 7
+    RESTRICTION = 8
+    GROUP = 9
+    SCHEDULE = 10
+    WEBHOOK = 11
+    COMPONENT = 12
+    ENVIRONMENT = 13
+    DEFINITION = 14
+    TRIGGER = 15
 
 
 class Address(NamedTuple):

@@ -3,12 +3,16 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from aiocircle.testing.exchange import Answer
 
 _CHECK_BYTES = 9
 _PLACE_BYTES = 8
+_TOO_LONG = 19
 
 
 class UnknownPageTokenError(LookupError):
@@ -16,14 +20,19 @@ class UnknownPageTokenError(LookupError):
 
 
 class Page(NamedTuple):
-    """One page: its items, and where the next one begins, or None at the end."""
+    """One page: its items, where the next one begins, or None at the end, and further fields."""
 
     items: list[Any]
     next_start: int | None
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 Lister = Callable[[int, int], Page]
 """(start, limit) -> the page that begins there. What ``start`` counts is the listing's own business."""
+
+Query = dict[str, str]
+Handlers = dict[str, Callable[..., Answer | Lister | None]]
+"""Route -> (query, path arguments) -> what it leads to; None for nothing."""
 
 
 class PageTokens:
@@ -83,3 +92,8 @@ def list_found(scan: Callable[[int], Iterator[tuple[int, Any]]]) -> Lister:
         return Page(items, found[limit][0] if len(found) > limit else None)
 
     return lister
+
+
+def number_of(text: str) -> int:
+    """Return the number in a path or a query, or 0, which nothing has."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _TOO_LONG else 0

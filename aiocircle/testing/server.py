@@ -75,6 +75,7 @@ class Simulator:
         ssl_context: Serve https instead of http, except for the foreign origin.
         log_size: How many requests `requests` remembers.
         clock: Returns seconds since the epoch; the limits have a clock of their own.
+        speed: How much faster than the clock time passes in the world: what was triggered runs and ends so much sooner.
 
     Attributes:
         url: The API's origin, such as ``http://127.0.0.1:40123``; the API is under ``/api/v2``.
@@ -103,8 +104,10 @@ class Simulator:
         ssl_context: ssl.SSLContext | None = None,
         log_size: int = 1000,
         clock: Callable[[], float] = time.time,
+        speed: float = 1.0,
     ) -> None:
         self.world = World() if world is None else world
+        self.world.course.start(clock, speed)
         self.token = token
         self.stats = Stats()
         self.requests: deque[LoggedRequest] = deque(maxlen=log_size)

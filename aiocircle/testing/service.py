@@ -68,8 +68,9 @@ class Service:
         path, query_string = _split(request)
         if self.artifacts_here and path.startswith(OUTPUT):
             return await self.serve_artifact(request)
-        route = match(path)
+        route = match("GET" if request.method == "HEAD" else request.method, path)
         exchange = self._exchange(request, "api", path, query_string)
+        exchange.body = await request.read()
         exchange.proceed = functools.partial(self._api_truth, exchange, route)
         return await self._serve(exchange, "unknown" if route is None else route.name, route)
 
@@ -110,7 +111,7 @@ class Service:
         self, exchange: Exchange, name: str, route: Route | None, fetched: Fetched | None = None
     ) -> web.StreamResponse:
         self.stats.requests[name] += 1
-        self._log(exchange.request, exchange.place)
+        self._log(exchange.request, exchange.place, exchange.body)
         self.stats.enter()
         try:
             if self.latency:
@@ -176,20 +177,20 @@ class Service:
             return False
         return True
 
-    def _log(self, request: web.BaseRequest, origin: str) -> None:
+    def _log(self, request: web.BaseRequest, origin: str, body: bytes = b"") -> None:
         if self.log.maxlen:
             headers = {name: request.headers[name] for name in LOGGED_HEADERS if name in request.headers}
-            self.log.append(LoggedRequest(origin, request.method, request.raw_path, headers))
+            self.log.append(LoggedRequest(origin, request.method, request.raw_path, headers, body))
 
     # The truth.
 
     def _api_truth(self, exchange: Exchange, route: Route | None, *, first_page: bool = False) -> Answer:
         if route is None:
             return message_answer(404, "Not Found")
-        if exchange.request.method not in {"GET", "HEAD"}:
+        if not route.allowed:
             return message_answer(405, "Method Not Allowed")
         query = dict(parse_qsl(exchange.query_string, keep_blank_values=True)) if exchange.query_string else {}
-        return self.api.answer(route, query, first_page=first_page).with_headers(X_route=route.template)
+        return self.api.answer(route, query, exchange.body, first_page=first_page).with_headers(X_route=route.template)
 
     def _artifact_truth(self, exchange: Exchange, *, first_page: bool = False) -> Answer:
         """Redirect to a signed address in the storage."""

@@ -23,12 +23,17 @@ Fetched = tuple[int, int, str]
 
 
 class LoggedRequest(NamedTuple):
-    """One request. ``path`` is raw, query included; ``headers`` are those of `LOGGED_HEADERS` that were sent."""
+    """One request.
+
+    ``path`` is raw, query included; ``headers`` are those of `LOGGED_HEADERS` that were sent; ``body`` is what an API
+    request carried.
+    """
 
     origin: str
     method: str
     path: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 @attrs.define

@@ -1,12 +1,19 @@
 """The README's examples, run as they stand against the simulator."""
 
+import hmac
+import json
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -18,6 +25,7 @@ WORKFLOW_IN_README = "5034460f-c7c4-4c43-9457-de07e2029e7b"
 COMMANDS = [
     line for line in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0].splitlines() if line.startswith("aiocircle")
 ]
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture
@@ -50,6 +58,7 @@ def workflow_of(simulator: Simulator) -> str:
 
 def test_there_are_examples() -> None:
     assert len(COMMANDS) >= 8
+    assert len(PROGRAMS) >= 3
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -63,19 +72,52 @@ def test_an_example_for_the_shell_works(
         assert len(list(tmp_path.rglob("*.xml"))) == 6
 
 
-def test_the_example_in_python_works(simulator: Simulator, environ: dict[str, str], tmp_path: Path) -> None:
-    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run(
+@pytest.mark.parametrize("source", PROGRAMS, ids=[str(number) for number in range(1, len(PROGRAMS) + 1)])
+def test_an_example_in_python_works(source: str, environ: dict[str, str], tmp_path: Path) -> None:
+    """One that serves is called as CircleCI would and then ended; any other runs to its end."""
+    port = free_port()
+    process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", source],
         cwd=tmp_path,
-        env=environ,
-        capture_output=True,
+        env={**environ, "WEBHOOK_SECRET": "secret", "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "7 files, 0 refusals" in done.stdout
+    try:
+        if "run_app" in source:
+            deliver(f"http://127.0.0.1:{port}/circleci")
+            process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, stderr) == (0, "")
+    assert ("7 files, 0 refusals" if "refusals" in source else "7 files") in stdout
     assert len(list((tmp_path / "out").rglob("*.xml"))) == 6
+
+
+def deliver(url: str) -> None:
+    """Send what CircleCI sends when job 1234 has ended, as soon as there is a server."""
+    event = {"id": "1", "type": "job-completed", "project": {"slug": "gh/acme/web"}}
+    body = json.dumps({**event, "job": {"number": 1234, "name": "build", "status": "success"}}).encode()
+    signature = "v1=" + hmac.new(b"secret", body, "sha256").hexdigest()
+    request = Request(url, body, {"circleci-signature": signature, "content-type": "application/json"})
+    end = time.monotonic() + 20
+    while True:
+        try:
+            with urlopen(request) as answer:
+                assert answer.status == 202
+                return
+        except URLError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_every_test_named_in_the_readme_exists() -> None:

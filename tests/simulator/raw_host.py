@@ -167,10 +167,11 @@ class Opened:
         return self.client.limiter
 
     async def get(self, path: str = "/me") -> object:
-        return await self.session.json("get thing", path, group=path)
+        return (await self.session.ask(self.session.request("get thing", "GET", path, group=path))).value
 
     async def post(self, path: str = "/x", body: object = None) -> object:
-        return await self.session.json("post thing", path, method="POST", group=path, body=body)
+        request = self.session.request("post thing", "POST", path, group=path, body=body)
+        return (await self.session.ask(request)).value
 
     async def bytes_of(self, url: str) -> bytes:
         return await self.session.fetch(url, lambda answer: answer.read(1 << 30))

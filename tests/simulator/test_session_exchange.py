@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from raw_host import QUICK, TOKEN, Asked, Close, FastClock, Hang, Opened, Part, RawHost, Talker, opened, reply
 
-from aiocircle.api.models import Artifact
+from aiocircle.api import Artifact
 from aiocircle.errors import (
     AioCircleError,
     APIError,

@@ -4,16 +4,18 @@ A user's script must pass both without an ignore, and what is reveal-ed here may
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 from uuid import UUID
 
 import aiohttp
 
 import aiocircle
-from aiocircle import Client, DownloadOptions, Page, Paginator, Report, RetryPolicy, Selection, Timeouts
+from aiocircle import Client, DownloadOptions, Page, Paginator, Report, Response, RetryPolicy, Selection, Timeouts, api
 from aiocircle.errors import APIError, NotFoundError, PaginationError, PartialDownloadError, WaitTooLongError
 from aiocircle.events import LimitWaiting, RequestSent
+from aiocircle.response import Call
 
 
 async def download_a_job() -> None:
@@ -91,3 +93,43 @@ async def errors() -> None:
             raise
         except APIError as error:
             assert_type(error.retry_after, float | None)
+
+
+async def the_whole_api(since: datetime, owner: UUID) -> None:
+    async with Client() as client:
+        assert_type(client.pipelines.get(owner), Call[aiocircle.Pipeline])
+        assert_type(await client.pipelines.values(str(owner)), dict[str, Any])
+        run = await client.pipelines.run("gh/acme/web", config=api.GitRef(branch="main"), parameters={"a": 1})
+        if isinstance(run, api.PipelineTriggered):
+            assert_type(run.number, int | None)
+        else:
+            assert_type(run, api.PipelineNotTriggered)
+        assert_type(await client.workflows.cancel(owner), api.Message)
+        assert_type(
+            (await client.workflows.rerun(owner, jobs=[owner], from_failed=aiocircle.UNSET)).workflow_id, UUID | None
+        )
+        assert_type(client.insights.runs("gh/acme/web", "build", start_date=since), Paginator[api.WorkflowRun])
+        assert_type((await client.insights.org_summary("gh/acme", project_names=["web"])).org_data, api.Summary | None)
+        assert_type(await client.contexts.create(name="x", owner_slug="gh/acme"), api.Context)
+        assert_type(client.decisions.list(owner, "config", after=since, offset=20), Paginator[api.DecisionLog])
+        assert_type(client.users.collaborations(), Paginator[api.Collaboration])
+        timetable = api.Timetable(per_hour=1, hours_of_day=[4], days_of_week=["MON"])
+        schedule = await client.schedules.update(owner, description=None, timetable=timetable)
+        assert_type(schedule.timetable, api.Timetable | None)
+        assert_type(schedule.created_at, datetime | None)
+        assert_type(client.deploy_components.list(org_id=owner), Paginator[api.Component])
+        assert_type(await client.projects.update_settings("gh/acme/web", oss=True), api.ProjectSettings)
+        assert_type(await client.usage_exports.create(owner, start=since, end=since), api.UsageExport)
+        assert_type(await client.otel_exporters.delete(owner), None)
+
+
+async def beside_the_values() -> None:
+    async with Client() as client:
+        answer = await client.projects.get("gh/acme/web").within(5).response()
+        assert_type(answer, Response[aiocircle.Project])
+        assert_type(answer.status, int)
+        assert_type(answer.value.slug, str)
+        for quota in answer.rate.quotas:
+            assert_type(quota.remaining, int | None)
+        assert_type(await client.request("GET", "/api/v1.1/projects", query={"limit": 3}), Response[Any])
+        assert_type(client.with_options(max_wait=5, retry=RetryPolicy(attempts=1)), Client)

@@ -11,7 +11,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.api.models import Job, JobDetails, Pipeline, TestResult, User
+from aiocircle.api import Job, JobDetails, Pipeline, TestResult, User
 from aiocircle.codec import Model, decode, parse_json
 from aiocircle.errors import DecodeError
 

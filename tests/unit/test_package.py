@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import aiocircle
-from aiocircle import errors
+from aiocircle import api, errors
 from aiocircle.events import ListingEnded, guarded, ignore
 
 
@@ -25,6 +25,21 @@ def test_importing_the_package_alone_loads_no_aiohttp() -> None:
     script = "import sys, aiocircle; print('aiohttp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_client_loads_only_the_parts_of_the_api_that_downloads_need() -> None:
+    script = (
+        "import sys, aiocircle; aiocircle.Client; print(*[m for m in sys.modules if m.startswith('aiocircle.api.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = {name.removeprefix("aiocircle.api.") for name in done.stdout.split()}
+    assert loaded == {"namespaces", "operations", "messages", "pipelines", "workflows", "jobs"}
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_every_model_and_resource_can_be_had_by_name(name: str) -> None:
+    assert getattr(api, name).__name__ == name
+    assert name in dir(api)
 
 
 @pytest.mark.parametrize("name", aiocircle.__all__)

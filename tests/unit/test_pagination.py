@@ -11,7 +11,7 @@ from fake_clock import settle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.api.models import Workflow
+from aiocircle.api import Workflow
 from aiocircle.errors import NotFoundError, PaginationError, ServerError
 from aiocircle.pagination import EMPTY_PAGES, REMEMBERED_ITEMS, STALE_PAGES, Page, Paginator
 

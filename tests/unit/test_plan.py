@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.api.models import Workflow
+from aiocircle.api import Workflow
 from aiocircle.download.plan import Selection, newest_of_each_name
 from aiocircle.errors import ConfigurationError
 from aiocircle.slugs import ProjectSlug

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from aiocircle.addresses import parse_address
 from aiocircle.errors import UnsafeAddressError
-from aiocircle.session import parse_address
 
 BASE = URL("https://output.circle-artifacts.com/output/job/1/artifacts/0/a%20b?x=1", encoded=True)
 

@@ -1,0 +1,47 @@
+"""Addresses as the API and its redirects name them: used byte for byte, or refused."""
+
+import re
+from urllib.parse import quote
+
+from yarl import URL
+
+from aiocircle.auth import safe_url
+from aiocircle.errors import UnsafeAddressError
+from aiocircle.hosts import DEFAULT_PORTS, normal_host
+
+PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+SENDABLE = re.compile(r"[!-~]+")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def parse_address(text: str, *, base: URL | None = None) -> URL:
+    """Return an address exactly as listed, byte for byte; only what HTTP cannot carry is percent-encoded.
+
+    Args:
+        text: The address; a relative one needs ``base``.
+        base: The address that redirected here; https may not continue as http.
+
+    Raises:
+        UnsafeAddressError: It is not an absolute http or https address, or carries credentials.
+    """
+    if not text or CONTROL.search(text):
+        raise UnsafeAddressError("the address is empty or has control characters in it")
+    url = _url_of(text, base)
+    if url is None:
+        raise UnsafeAddressError(f"{safe_url(text)} is not a complete http or https address")
+    if url.user is not None or url.password is not None:
+        raise UnsafeAddressError(f"{safe_url(text)} carries credentials in the address")
+    if base is not None and base.scheme == "https" and url.scheme == "http":
+        raise UnsafeAddressError(f"{safe_url(str(base))} redirects from https to http")
+    return url
+
+
+def _url_of(text: str, base: URL | None) -> URL | None:
+    try:
+        url = URL(text if SENDABLE.fullmatch(text) else quote(text, safe=PRINTABLE), encoded=True)
+        if base is not None and not url.scheme:
+            url = base.join(url)
+        usable = url.scheme in DEFAULT_PORTS and url.port and normal_host(url.host or "")
+    except (ValueError, UnicodeError):
+        return None
+    return url if usable else None
