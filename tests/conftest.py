@@ -1,7 +1,7 @@
 """What all tests share: one event loop implementation, the simulator's fixture, and a watch on blocking calls."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -9,6 +9,16 @@ from hypothesis import settings
 
 settings.register_profile("ci", deadline=None, print_blob=True)
 settings.load_profile("ci")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that is skipped for want of a program is a failure where ``CI`` is set."""
+    report = yield
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"SKIPPED, WHICH CI DOES NOT ALLOW: {report.longrepr}"
+    return report
 
 
 @pytest.fixture

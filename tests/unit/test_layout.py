@@ -147,4 +147,4 @@ def test_the_number_of_levels_is_the_templates(project: str | None, branch: str 
     placed = Layout("{branch}{job_name}/{job_name}.{branch}/{name}").place(context)
     assert len(placed.path.parts) == 3
     outside = Layout("{project}/{name}").place(context)
-    assert posixpath.normpath(f"/root/{outside.path}") == f"/root/{outside.path}"
+    assert posixpath.normpath(f"/base/{outside.path}") == f"/base/{outside.path}"
