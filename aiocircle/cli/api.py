@@ -52,7 +52,9 @@ class Sending:
 
     field: Annotated[tuple[str, ...], _request("A string; repeatable.", alias="-f", metavar="KEY=VALUE")] = ()
     json_field: Annotated[tuple[str, ...], _request("A JSON value; repeatable.", alias="-F", metavar="KEY=JSON")] = ()
-    input: Annotated[str | None, _request("The whole body, as JSON; -: stdin.", metavar="FILE")] = None
+    input: Annotated[
+        str | None, _request("The whole body, as JSON; -: stdin.", metavar="FILE", allow_leading_hyphen=True)
+    ] = None
     paginate: Annotated[bool, _request("All pages, an item on each line.")] = False
     jsonl: Annotated[bool, _request("An item on each line.")] = False
     include: Annotated[bool, _request("Status and headers, to stderr.", alias="-i")] = False

@@ -51,9 +51,9 @@ parameters of GET and DELETE, and else of the JSON body, where dots nest.
 MORE = {
     **dict.fromkeys(("pipelines", "insights", "trigger"), PROJECT),
     **dict.fromkeys(("jobs", "rerun", "approve"), WORKFLOW),
-    "workflows": "\n\nIn place of the id, or of project and number, the pipeline's web address will do.\n",
-    "job": "\n\nIn place of project and number, the job's web address will do.\n",
-    "cancel": "\n\nIn place of an id or a number, the web address of the thing will do.\n",
+    "workflows": "\n\nThe pipeline's web address will do as well.\n",
+    "job": "\n\nThe job's web address will do as well.\n",
+    "cancel": "\n\nA workflow's or a job's web address will do as well.\n",
     "api": API,
 }
 EPILOGUES = {
@@ -85,27 +85,32 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-app.command("aiocircle.cli.download:download", help=DOWNLOAD, usage="aiocircle download TARGET [OPTIONS]")
-for _name, _usage, _help in (
-    ("pipelines", "PROJECT", "List a project's pipelines, newest first."),
-    ("workflows", "PIPELINE_ID | PROJECT --pipeline N", "List a pipeline's workflows."),
-    ("jobs", "WORKFLOW_ID", "List a workflow's jobs."),
-    ("job", "PROJECT N", "Print the details of a job."),
-    ("insights", "PROJECT", "Print how workflows and jobs did: success, durations, credits."),
-    ("trigger", "PROJECT", "Trigger a pipeline; with --wait follow it to its end."),
-    ("rerun", "WORKFLOW_ID", "Run a workflow again, or what failed of it."),
-    ("cancel", "WORKFLOW_ID | PROJECT --job N", "Cancel a workflow or a job."),
-    ("approve", "WORKFLOW_ID [NAME]", "Approve a job that waits for it."),
-    ("api", "OPERATION [VALUE]... | METHOD PATH", "Ask the API for anything, by operation or by path."),
-    ("me", "", "Print whom the token belongs to: a cheap check of it."),
-    ("doctor", "", "Check token, host, clock, rate limit and artifact host."),
-    ("completion", "bash | zsh | fish", "Print a completion script for bash, zsh or fish."),
+app.command("aiocircle.cli.download:download", help=DOWNLOAD, usage="aiocircle download TARGET [OPTIONS]", sort_key=0)
+# In the order of the work, not of the alphabet.
+for _place, (_name, _usage, _help) in enumerate(
+    (
+        ("pipelines", "PROJECT", "List a project's pipelines, newest first."),
+        ("workflows", "PIPELINE_ID | PROJECT --pipeline N", "List a pipeline's workflows."),
+        ("jobs", "WORKFLOW_ID", "List a workflow's jobs."),
+        ("job", "PROJECT N", "Print the details of a job."),
+        ("insights", "PROJECT", "Print how workflows and jobs did: success, durations, credits."),
+        ("trigger", "PROJECT", "Trigger a pipeline; with --wait follow it to its end."),
+        ("rerun", "WORKFLOW_ID", "Run a workflow again, or what failed of it."),
+        ("cancel", "WORKFLOW_ID | PROJECT --job N", "Cancel a workflow or a job."),
+        ("approve", "WORKFLOW_ID [NAME]", "Approve a job that waits for it."),
+        ("api", "OPERATION [VALUE]... | METHOD PATH", "Ask the API for anything, by operation or by path."),
+        ("me", "", "Print whom the token belongs to: a cheap check of it."),
+        ("doctor", "", "Check token, host, clock, rate limit and artifact host."),
+        ("completion", "bash | zsh | fish", "Print a completion script for bash, zsh or fish."),
+    ),
+    start=1,
 ):
     app.command(
         f"aiocircle.cli.{_name}:{_name}",
         help=f"{_help}{MORE.get(_name, '')}",
         usage=f"aiocircle {_name} {_usage} [OPTIONS]".replace("  ", " "),
         help_epilogue=EPILOGUES.get(_name, ""),
+        sort_key=_place,
     )
 
 _TOKEN_FLAG = re.compile(r"--?(?:[a-z]+-)*token(?:=.*)?", re.IGNORECASE | re.DOTALL)
