@@ -164,7 +164,7 @@ async def _follow(
             output.record("workflow", tables.values_of(workflow, "workflow"))
         errors = [tables.values_of(error, "error") for error in outcome.pipeline.errors]
         output.record("outcome", {"verdict": outcome.verdict, "pipeline": str(made.id), "errors": errors})
-    else:
+    elif outcome.workflows:
         tables.show(output, "workflow", outcome.workflows, COLUMNS)
     return _judge(outcome, limit, output)
 
@@ -177,7 +177,7 @@ class _Teller:
     said: dict[str, str] = field(factory=dict)
 
     def __call__(self, outcome: "Outcome") -> None:
-        if not outcome.workflows:
+        if not outcome.workflows and outcome.verdict == "waiting":
             self._say("pipeline", f"pipeline {outcome.pipeline.number}: {outcome.pipeline.state}, no workflows yet")
         for workflow in outcome.workflows:
             waits = f"; aiocircle approve {workflow.id}" if workflow.status == "on_hold" else ""
