@@ -18,6 +18,7 @@ import functools
 import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from concurrent.futures import wait
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +33,8 @@ from aiocircle.resource import Resource
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+ATTENTIVE = 0.2  # seconds; a signal that the system gives to another thread does not end a wait of the main one
 
 _PROXIED = (Resource, Download, RateLimiter)
 
@@ -106,7 +109,7 @@ class LoopThread:
         portal = self.check()
         call = _Call(function, self._calls, lambda: self._portal is not None)
         try:
-            return portal.call(call)
+            return _result(portal, call)
         except RuntimeError:
             if call.begun:
                 raise
@@ -114,7 +117,7 @@ class LoopThread:
         finally:
             if not call.over:
                 with suppress(RuntimeError):
-                    portal.call(call.give_up)
+                    _result(portal, call.give_up)
 
     def pages(self, source: AsyncGenerator[Page[T], None]) -> Generator[Page[T], None, None]:
         """Yield what an asynchronous generator yields in the loop, and close it at the end, however that comes."""
@@ -135,6 +138,13 @@ class LoopThread:
             # thread; then closing the client is going to.
             with suppress(ConfigurationError):
                 self.run(close)
+
+
+def _result(portal: BlockingPortal, function: Callable[[], Awaitable[T]]) -> T:
+    future = portal.start_task_soon(function)
+    while not wait([future], ATTENTIVE).done:
+        pass
+    return future.result()
 
 
 class _Call(Generic[T]):

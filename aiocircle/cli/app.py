@@ -34,6 +34,42 @@ TARGET is a project (gh/acme/web) or the web address of a project, pipeline,
 workflow or job. Files that are complete from before are not fetched again.
 """
 
+PROJECT = """
+
+PROJECT is a slug (gh/acme/web) or a web address of the project.
+"""
+WORKFLOW = """
+
+WORKFLOW_ID may be the workflow's web address.
+"""
+API = """
+
+OPERATION is one of CircleCI's document (getJobArtifacts) or its name here
+(artifacts.list), with what its path wants as values or fields. Fields are query
+parameters of GET and DELETE, and else of the JSON body, where dots nest.
+"""
+MORE = {
+    **dict.fromkeys(("pipelines", "insights", "trigger"), PROJECT),
+    **dict.fromkeys(("jobs", "rerun", "approve"), WORKFLOW),
+    "workflows": "\n\nThe pipeline's web address will do as well.\n",
+    "job": "\n\nThe job's web address will do as well.\n",
+    "cancel": "\n\nA workflow's or a job's web address will do as well.\n",
+    "api": API,
+}
+EPILOGUES = {
+    "trigger": """\
+Examples:
+  aiocircle trigger gh/acme/web --branch main -p deploy=true -p image-tag=4.8.2
+  aiocircle trigger gh/acme/web --branch main --wait --timeout 1800
+""",
+    "api": """\
+Examples:
+  aiocircle api GET /me
+  aiocircle api getJobArtifacts gh/acme/web 1234 --paginate
+  aiocircle api PATCH /schedule/ID -f name=nightly -F parameters.deploy=true
+""",
+}
+
 app = App(
     name="aiocircle",
     usage="aiocircle COMMAND",
@@ -49,11 +85,33 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-app.command("aiocircle.cli.download:download", help=DOWNLOAD, usage="aiocircle download TARGET [OPTIONS]")
-app.command("aiocircle.cli.me:me", help="Print whom the token belongs to: a cheap check of it.", help_epilogue="")
-app.command(
-    "aiocircle.cli.completion:completion", help="Print a completion script for bash, zsh or fish.", help_epilogue=""
-)
+app.command("aiocircle.cli.download:download", help=DOWNLOAD, usage="aiocircle download TARGET [OPTIONS]", sort_key=0)
+# In the order of the work, not of the alphabet.
+for _place, (_name, _usage, _help) in enumerate(
+    (
+        ("pipelines", "PROJECT", "List a project's pipelines, newest first."),
+        ("workflows", "PIPELINE_ID | PROJECT --pipeline N", "List a pipeline's workflows."),
+        ("jobs", "WORKFLOW_ID", "List a workflow's jobs."),
+        ("job", "PROJECT N", "Print the details of a job."),
+        ("insights", "PROJECT", "Print how workflows and jobs did: success, durations, credits."),
+        ("trigger", "PROJECT", "Trigger a pipeline; with --wait follow it to its end."),
+        ("rerun", "WORKFLOW_ID", "Run a workflow again, or what failed of it."),
+        ("cancel", "WORKFLOW_ID | PROJECT --job N", "Cancel a workflow or a job."),
+        ("approve", "WORKFLOW_ID [NAME]", "Approve a job that waits for it."),
+        ("api", "OPERATION [VALUE]... | METHOD PATH", "Ask the API for anything, by operation or by path."),
+        ("me", "", "Print whom the token belongs to: a cheap check of it."),
+        ("doctor", "", "Check token, host, clock, rate limit and artifact host."),
+        ("completion", "bash | zsh | fish", "Print a completion script for bash, zsh or fish."),
+    ),
+    start=1,
+):
+    app.command(
+        f"aiocircle.cli.{_name}:{_name}",
+        help=f"{_help}{MORE.get(_name, '')}",
+        usage=f"aiocircle {_name} {_usage} [OPTIONS]".replace("  ", " "),
+        help_epilogue=EPILOGUES.get(_name, ""),
+        sort_key=_place,
+    )
 
 _TOKEN_FLAG = re.compile(r"--?(?:[a-z]+-)*token(?:=.*)?", re.IGNORECASE | re.DOTALL)
 

@@ -1,6 +1,9 @@
 """``aiocircle completion``: what a shell needs to complete the command."""
 
-from typing import Literal
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, Optional
 
 from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.output import Output
@@ -12,7 +15,25 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> ExitCode:
     Args:
         shell: Which shell it is for.
     """
-    from aiocircle.cli.app import app  # noqa: PLC0415 -- the script is made from the whole app, this command included
+    from aiocircle.cli.api import api  # noqa: PLC0415 -- what the script is made from: not before it is asked for
+    from aiocircle.cli.app import app  # noqa: PLC0415
 
+    del app["api"]
+    app.command(_naming_operations(api), name="api")
     Output().data(app.generate_completion(prog_name="aiocircle", shell=shell))
     return ExitCode.OK
+
+
+def _naming_operations(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
+    """Return a stand-in for the command whose first argument is one of the names that it takes."""
+    from aiocircle.cli.operations import METHODS, every_operation  # noqa: PLC0415
+
+    @functools.wraps(command)
+    def stand_in(*arguments: Any, **settings: Any) -> ExitCode:
+        return command(*arguments, **settings)
+
+    names = Optional[Literal[(*METHODS, *every_operation())]]  # type: ignore[valid-type]  # noqa: UP045
+    first, *others = inspect.signature(command).parameters.values()
+    stand_in.__annotations__ = {**command.__annotations__, first.name: names}
+    stand_in.__signature__ = inspect.Signature([first.replace(annotation=names), *others])  # type: ignore[attr-defined]
+    return stand_in

@@ -40,9 +40,16 @@ class UsageError(AioCircleError):
     code = "usage"
 
 
+class MissingError(AioCircleError):
+    """What was asked for is not among what the host listed."""
+
+    code = "missing"
+
+
 # From the special to the general: the first that fits counts.
 _CODES: tuple[tuple[type[AioCircleError], ExitCode], ...] = (
     (UsageError, ExitCode.USAGE),
+    (MissingError, ExitCode.NOT_FOUND),
     (AuthenticationError, ExitCode.AUTH),
     (ForbiddenError, ExitCode.AUTH),
     (NotFoundError, ExitCode.NOT_FOUND),

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from attrs import asdict, define
 
-from aiocircle.auth import Token, redact
+from aiocircle.auth import HIDDEN, Token, redact
 from aiocircle.errors import AioCircleError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHOWN_FAILURES = 10
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _KIBI = 1024
+_TIGHT = (",", ":")
 _HIDDEN: list[Token] = []  # of the process: what is not to be shown is not to be shown anywhere
 
 
@@ -48,6 +49,13 @@ class Output:
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
         """Write an object as a line of JSON."""
         self.data(without_secrets(json.dumps({"type": kind, **values}, ensure_ascii=True)))
+
+    def json(self, value: Any, *, pretty: bool = False) -> None:
+        """Write a JSON value as it came from the host: signed addresses in it are what was asked for."""
+        text = json.dumps(value, ensure_ascii=True, indent=2 if pretty else None, separators=None if pretty else _TIGHT)
+        for token in _HIDDEN:
+            text = text.replace(token.reveal(), HIDDEN)
+        self.data(text)
 
     def note(self, line: str) -> None:
         """Write a line for the person who watches, unless they want none."""

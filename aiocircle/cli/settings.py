@@ -25,6 +25,7 @@ DEFAULT_HOST = "https://circleci.com"
 
 FLAT = Parameter(name="*")  # the fields of a class as flags of the command
 SELECTION = Group.create_ordered("Which artifacts")
+CHOICE = Group.create_ordered("Choice")
 FILES = Group.create_ordered("Files")
 CONNECTION = Group.create_ordered("Connection")
 DISPLAY = Group.create_ordered("Display")
@@ -105,11 +106,12 @@ USUAL_DISPLAY = Display()
 
 @frozen
 class Access:
-    """A host, the token that it may see, and the settings of the connection to it."""
+    """A host, the token that it may see and where it was found, and the settings of the connection to the host."""
 
     settings: Connection
     host: str
     token: "aiocircle.Token | None" = field(repr=False)
+    source: str | None = None
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -161,7 +163,7 @@ def find_access(settings: Connection, address_host: str | None = None) -> Access
             hint=f"if that host is yours, add --host {host}, or set CIRCLE_HOST",
         )
     hide(found.token)
-    return Access(settings, host, found.token)
+    return Access(settings, host, found.token, found.source)
 
 
 def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -185,4 +187,6 @@ def _tokens(argument: Argument, variable: str, value: str) -> list[Token]:
 
 
 def _is_setting(argument: Argument) -> bool:
-    return argument.name.startswith("--") and SELECTION not in argument.parameter.group  # type: ignore[operator]
+    # What says which thing is meant belongs to one call, and not to the environment.
+    groups: Any = argument.parameter.group or ()
+    return argument.name.startswith("--") and SELECTION not in groups and CHOICE not in groups

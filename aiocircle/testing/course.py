@@ -47,6 +47,7 @@ SCRIPTS: Mapping[str, Script] = {
 """What a triggered pipeline does by its branch or tag; everything else succeeds."""
 
 _ENDED = frozenset({"success", "failed", "canceled"})
+_MOVING = frozenset({"running", "queued", "on_hold"})
 _DAY = timedelta(days=1)
 
 
@@ -233,7 +234,7 @@ class Course:
 
     def cancel(self, pipeline: Pipeline, workflow: Workflow, job: Job | None = None) -> None:
         """Cancel a workflow, or one job of it; what has ended stays as it is."""
-        if workflow.status in _ENDED:
+        if workflow.status in _ENDED and not any(one.status in _MOVING for one in workflow.jobs):
             return
         run = self._moving(pipeline, workflow, 0)
         if job is None:

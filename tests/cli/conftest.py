@@ -1,8 +1,12 @@
 """The command as a user starts it: another process, an empty home, a simulator behind it."""
 
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,3 +66,37 @@ def aiocircle(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Re
         return Result(process.args, process.returncode, stdout, stderr)
 
     return run
+
+
+@pytest.fixture
+def on_terminal(environment: dict[str, str]) -> Callable[..., str]:
+    """Run ``aiocircle`` on a terminal of so many columns, and return all that it wrote there."""
+
+    def run(columns: int, *arguments: object, **variables: str) -> str:
+        return _on_a_terminal({**environment, "TERM": "xterm-256color", **variables}, columns, *arguments)
+
+    return run
+
+
+def _on_a_terminal(environment: dict[str, str], columns: int, *arguments: object) -> str:
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aiocircle", *map(str, arguments)],
+        env=environment,
+        cwd=environment["HOME"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    written = b""
+    try:
+        while piece := os.read(leader, 65536):
+            written += piece
+    except OSError:  # how the end of a terminal looks
+        pass
+    finally:
+        os.close(leader)
+        process.wait(timeout=10)
+    return written.decode()

@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 WORKFLOW_IN_README = "5034460f-c7c4-4c43-9457-de07e2029e7b"
 COMMANDS = [
-    line for line in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0].splitlines() if line.startswith("aiocircle")
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("aiocircle")
 ]
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -34,8 +37,10 @@ def simulator(circleci_factory: Callable[..., Simulator]) -> Simulator:
     for number in (1301, 1302, 1303):  # so that the next pipeline is number 42
         world.add_job("gh/acme/web", number, branch="other")
     files = [FakeArtifact(path=f"reports/{name}.xml", node_index=node, size=900) for node in (0, 1) for name in "abc"]
-    world.add_job("gh/acme/web", 1234, [*files, FakeArtifact(path="app.bin", size=70_000)], tests=30)
-    return circleci_factory(world)
+    job = world.add_job("gh/acme/web", 1234, [*files, FakeArtifact(path="app.bin", size=70_000)], tests=30)
+    world.add_job("gh/acme/web", 1235, name="hold for release", type="approval", status="on_hold", beside=job)
+    world.add_job("gh/acme/web", 1236, name="deploy", status="blocked", beside=job)
+    return circleci_factory(world, speed=90)
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ def workflow_of(simulator: Simulator) -> str:
 
 
 def test_there_are_examples() -> None:
-    assert len(COMMANDS) >= 8
+    assert len(COMMANDS) >= 20
     assert len(PROGRAMS) >= 3
 
 

@@ -1,14 +1,9 @@
 """What a person sees: the live display on a terminal of 80 columns, help, completion."""
 
-import fcntl
-import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable
 
@@ -23,42 +18,16 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7])m")
 
 
-def _on_a_terminal(environment: dict[str, str], columns: int, *arguments: object) -> str:
-    """Run the command on a terminal and return all that it wrote there."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aiocircle", *map(str, arguments)],
-        env=environment,
-        cwd=environment["HOME"],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-    )
-    os.close(follower)
-    written = b""
-    try:
-        while piece := os.read(leader, 65536):
-            written += piece
-    except OSError:  # how the end of a terminal looks
-        pass
-    finally:
-        os.close(leader)
-        process.wait(timeout=10)
-    return written.decode()
-
-
 @pytest.fixture
-def on_a_terminal(environment: dict[str, str], circleci_factory: CircleciFactory) -> Callable[..., str]:
+def on_a_terminal(on_terminal: Callable[..., str], circleci_factory: CircleciFactory) -> Callable[..., str]:
     """Download a job that takes a few seconds, with waits and large files in it, on a terminal."""
 
     def run(columns: int, *flags: str, **variables: str) -> str:
         world = World.demo(files=300, large=3, large_size=48 * 1024 * 1024)
         simulator = circleci_factory(world, limits=KongLimits({"second": 8}), page_size=10)
         assert world.demo_job
-        environ = {**environment, "TERM": "xterm-256color", **variables}
         command = ("download", SLUG, "--job", world.demo_job.number, "--host", simulator.url, *flags)
-        return _on_a_terminal(environ, columns, *command)
+        return on_terminal(columns, *command, **variables)
 
     return run
 
@@ -93,7 +62,9 @@ def test_a_dumb_terminal_and_data_on_the_terminal_get_plain_lines(
     assert " files/s" in written
 
 
-@pytest.mark.parametrize(("command", "limit"), [([], 20), (["download"], 46), (["me"], 20)])
+@pytest.mark.parametrize(
+    ("command", "limit"), [([], 32), (["download"], 46), (["trigger"], 34), (["api"], 40), (["me"], 20)]
+)
 def test_help_fits_a_screen(aiocircle: Run, command: list[str], limit: int) -> None:
     result = aiocircle(*command, "--help", COLUMNS="80")
     lines = result.stdout.splitlines()
@@ -105,6 +76,18 @@ def test_help_fits_a_screen(aiocircle: Run, command: list[str], limit: int) -> N
         assert "Examples:" in lines
 
 
+@pytest.mark.parametrize(
+    "command", ["pipelines", "workflows", "jobs", "job", "insights", "rerun", "cancel", "approve", "doctor"]
+)
+def test_every_command_has_help_that_fits(aiocircle: Run, command: str) -> None:
+    result = aiocircle(command, "--help", COLUMNS="80")
+    lines = result.stdout.splitlines()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert lines[0].startswith(f"Usage: aiocircle {command} ")
+    assert len(lines) <= 32
+    assert max(map(len, lines)) <= 80
+
+
 def test_help_is_quick_because_it_imports_little(environment: dict[str, str]) -> None:
     code = (
         "import sys; from aiocircle.cli.app import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
@@ -112,6 +95,12 @@ def test_help_is_quick_because_it_imports_little(environment: dict[str, str]) ->
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     for heavy in ("aiohttp", "anyio", "asyncio", "cattrs", "sqlite3"):
         assert f"'{heavy}'" not in result.stderr
+
+
+def test_operations_are_known_without_the_client(environment: dict[str, str]) -> None:
+    code = "import sys; from aiocircle.cli.operations import every_operation; every_operation(); print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert not {"aiohttp", "cattrs", "asyncio"} & set(result.stdout.split())
 
 
 def test_the_version_is_told(aiocircle: Run) -> None:
@@ -140,6 +129,9 @@ def test_bash_completes_commands_flags_and_choices(aiocircle: Run, environment: 
     assert "--concurrency" in _completed(script, ["aiocircle", "download", "--conc"], environment)
     assert set(_completed(script, ["aiocircle", "download", "--auth", "b"], environment)) == {"bearer", "basic"}
     assert "zsh" in _completed(script, ["aiocircle", "completion", "z"], environment)
+    assert {"getJob", "getJobArtifacts"} <= set(_completed(script, ["aiocircle", "api", "getJ"], environment))
+    assert "GET" in _completed(script, ["aiocircle", "api", "GE"], environment)
+    assert "--paginate" in _completed(script, ["aiocircle", "api", "--pag"], environment)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
@@ -147,6 +139,7 @@ def test_other_shells_can_read_theirs(aiocircle: Run, shell: str) -> None:
     script = aiocircle("completion", shell).stdout
     assert "aiocircle" in script
     assert "--concurrency" in script or "concurrency" in script
+    assert "getJobArtifacts" in script
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
 
