@@ -31,13 +31,17 @@ class LimitWaiting:
     Attributes:
         bucket: The bucket's name: an origin, and the route group where it has a budget of its own.
         seconds: From now to ``until``.
-        reason: ``"budget"``: the window is used up; ``"pause"``: the host said stop; ``"pace"``: feeling the way up.
+        reason: ``"budget"``: the window is used up; ``"pause"``: the host said stop.
+        limit: Requests per window of the quota that binds, where one is known.
+        remaining: What is left of it.
     """
 
     bucket: str
     seconds: float
     until: float
-    reason: Literal["budget", "pause", "pace"]
+    reason: Literal["budget", "pause"]
+    limit: int | None = None
+    remaining: int | None = None
 
 
 @frozen(kw_only=True)

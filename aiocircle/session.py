@@ -37,7 +37,7 @@ from aiocircle.errors import (
 from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
 from aiocircle.operation import IDEMPOTENT_METHODS
 from aiocircle.ratelimit.headers import RateFacts
-from aiocircle.ratelimit.limiter import RateLimiter, Route
+from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
 from aiocircle.response import Response
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
 from aiocircle.transport import Answer, Timeouts, Transport
@@ -54,6 +54,7 @@ MAX_HOPS = 10
 MAX_JSON = 64 * 1024 * 1024  # bytes; a page of twenty items has a few thousand
 MAX_ERROR_BODY = 64 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REFUSALS = frozenset({429, 503})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 USER_AGENT = f"aiocircle/{__version__} Python/{platform.python_version()}"
 
@@ -97,6 +98,7 @@ class _Tries:
     began: float
     failures: int = 0
     refusals: int = 0
+    refused: Permit | None = None  # the place in line that the request comes back to
 
 
 class Session:
@@ -256,7 +258,7 @@ class Session:
         tries = _Tries(began=self.clock.monotonic())
         while True:
             try:
-                return await self._attempt(request, consume)
+                return await self._attempt(request, consume, tries)
             except (APIError, TransportError) as error:
                 after = self._next_delay(request, _failure_of(error, request), tries)
                 if after is None:
@@ -267,8 +269,8 @@ class Session:
             if after:
                 await self.clock.sleep(after)
 
-    async def _attempt(self, request: Request, consume: Callable[[Answer], Awaitable[T]]) -> T:
-        answer = await self._follow(request)
+    async def _attempt(self, request: Request, consume: Callable[[Answer], Awaitable[T]], tries: _Tries) -> T:
+        answer = await self._follow(request, tries)
         try:
             if 200 <= answer.status < 300:  # noqa: PLR2004 -- HTTP's successes
                 return await consume(answer)
@@ -276,11 +278,11 @@ class Session:
         finally:
             answer.close()
 
-    async def _follow(self, request: Request) -> Answer:
+    async def _follow(self, request: Request, tries: _Tries) -> Answer:
         """Send the request and follow where it leads. 3xx of anything but GET and HEAD is left as an answer."""
         here = request
         for _ in range(MAX_HOPS + 1):
-            answer = await self._exchange(here)
+            answer = await self._exchange(here, tries)
             location = answer.headers.get("Location")
             if answer.status not in REDIRECTS or location is None or request.method not in SAFE_METHODS:
                 answer.redirected = here is not request
@@ -289,10 +291,12 @@ class Session:
             here = evolve(here, url=parse_address(location, base=here.url))
         raise UnsafeAddressError(f"{request.operation}: more than {MAX_HOPS} redirects")
 
-    async def _exchange(self, request: Request) -> Answer:
+    async def _exchange(self, request: Request, tries: _Tries) -> Answer:
         url = request.url
         origin = f"{url.scheme}://{url.host}:{url.port}"
-        permit = await self.limiter.acquire(Route(origin, request.group, not request.bulk), max_wait=self._max_wait)
+        route = Route(origin, request.group, not request.bulk)
+        permit = await self.limiter.acquire(route, max_wait=self._max_wait, again=tries.refused)
+        tries.refused = None
         began = self.clock.monotonic()
         try:
             answer = await self._transport.open(
@@ -309,6 +313,8 @@ class Session:
             raise
         self._tell(request, answer.status, began)
         answer.rate = self.limiter.answered(permit, answer.status, answer.header_fields())
+        if answer.status in REFUSALS:
+            tries.refused = permit
         self._notice_deprecation(request, answer)
         return answer
 

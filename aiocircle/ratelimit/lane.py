@@ -1,0 +1,342 @@
+"""Waiting in line for one origin's budget, first come first served in each route group.
+
+All judgement is in ``budget``; here is only order and time. Of the groups that may send, the one whose first request
+has waited longest goes first. A request that was refused comes back with the number it had, and so to the head.
+
+A lane has at most one timer, set for the moment at which its budget can grant the next token. No task runs in the
+background: grants happen when somebody asks, when an answer arrives, and by the timer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from attrs import define, field, frozen
+
+from aiocircle.clock import Clock, Timer
+from aiocircle.errors import WaitTooLongError
+from aiocircle.events import EventHandler, LimitWaited, LimitWaiting
+from aiocircle.ratelimit.bucket import QuotaState, Reason, Ticket
+from aiocircle.ratelimit.budget import Budget
+from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.quota import NEVER
+
+RETOLD = 1.0  # seconds by which the end of a standstill must move before it is told again
+WORTH_TELLING = 0.05  # seconds: a shorter hold is the normal rhythm of a budget that is used up
+
+
+@define(eq=False)
+class Waiter:
+    """One request in line. ``number`` is its place, which it keeps when it comes back."""
+
+    group: str
+    number: int
+    max_wait: float
+    turn: "asyncio.Future[Ticket]"
+    since: float
+
+
+@frozen
+class Hold:
+    """Why the first of a route group's line does not go: not before ``at``, for this reason."""
+
+    group: str
+    bucket: int
+    at: float
+    reason: Reason
+
+
+@frozen(kw_only=True)
+class BucketSnapshot:
+    """What a bucket does now, for people.
+
+    Attributes:
+        name: The origin, and the route groups where the origin has several buckets.
+        groups: The route groups that draw on it.
+        quotas: Each window as last known; empty while no answer has shown one.
+        in_flight: Requests under way.
+        waiting: Requests standing in line.
+        waits_for: Why the first of them waits: ``"budget"``, ``"pause"``, ``"pace"``, ``"answer"``, or ``None``.
+        ready_in: Seconds until the first of them leaves; ``None`` when only an answer can tell.
+        sent: Requests sent so far.
+        refused: Requests refused so far.
+        processes: Processes that share the bucket now, this one included; 1 where nothing is shared.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    quotas: tuple[QuotaState, ...]
+    in_flight: int
+    waiting: int
+    waits_for: str | None
+    ready_in: float | None
+    sent: int
+    refused: int
+    processes: int = 1
+
+
+@define(eq=False)
+class _Standstill:
+    since: float
+    told_until: float
+
+
+@define(eq=False)
+class Lane:
+    """The line before one origin's budget, which this process has to itself."""
+
+    name: str
+    budget: Budget
+    clock: Clock
+    random: Callable[[], float]
+    on_event: EventHandler
+    waits: int = 0
+    waited: float = 0.0
+    _lines: dict[str, deque[Waiter]] = field(factory=dict)
+    _numbers: int = 0
+    _waiting: int = 0
+    _patience: float = NEVER
+    _timer: Timer | None = None
+    _timer_at: float = NEVER
+    _standstills: dict[int, _Standstill] = field(factory=dict)
+
+    async def acquire(self, group: str, max_wait: float, number: int | None = None) -> tuple[Ticket, int]:
+        """Return a ticket and its place in the order, which a refused request gives again."""
+        now = self.clock.monotonic()
+        if number is None:
+            self._numbers += 1
+            number = self._numbers
+        if not self._waiting:
+            ticket = self._at_once(group, now)
+            if ticket is not None:
+                return ticket, number
+        turn: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(group, number, max_wait, turn, now)
+        self._enqueue(waiter)
+        try:
+            self.advance()
+            return await turn, number
+        except asyncio.CancelledError:
+            self._leave(waiter)
+            raise
+
+    def answered(self, ticket: Ticket, facts: RateFacts, *, refused: bool) -> None:
+        """Teach the budget what an answer says."""
+        self.budget.answer(ticket, facts, self.clock.monotonic(), refused=refused, jitter=self.random())
+        self.advance()
+
+    def lost(self, ticket: Ticket) -> None:
+        """Record that no answer will come."""
+        self.budget.lost(ticket)
+        self.advance()
+
+    def close(self) -> None:
+        """Cancel the timer, and every request that still waits."""
+        self._set_timer(NEVER)
+        for line in self._lines.values():
+            for waiter in line:
+                waiter.turn.cancel()
+
+    def advance(self) -> None:
+        """Grant what can be granted, then set the timer for the next grant."""
+        now = self.clock.monotonic()
+        if not self._waiting:
+            if self._standstills:
+                self._go_on({}, now)
+            self._set_timer(NEVER)
+            return
+        granted, holds = self.grants(self.budget, now)
+        self._deliver(granted)
+        self._hold(holds, now)
+
+    def grants(self, budget: Budget, now: float) -> tuple[list[tuple[Waiter, Ticket]], list[Hold]]:
+        """Return who may go now, with tickets taken from ``budget``, and why the others may not. Changes no line."""
+        granted: list[tuple[Waiter, Ticket]] = []
+        heads = [(line[0].number, group, iter(line)) for group, line in self._lines.items() if line]
+        if len(heads) > 1:
+            heads.sort()
+        holds: list[Hold] = []
+        waiting = self._waiting
+        for _, group, line in heads:
+            left = waiting if len(budget.buckets) <= 1 else self._waiting_on(budget, group)
+            for waiter in line:
+                if waiter.turn.done():
+                    continue
+                at, reason = budget.ready_at(now, group, left)
+                if at > now:
+                    holds.append(Hold(group, budget.bucket_of(group).number, at, reason))
+                    break
+                granted.append((waiter, budget.send(now, group)))
+                left -= 1
+                waiting -= 1
+        return granted, holds
+
+    def snapshot(self) -> Iterator[BucketSnapshot]:
+        """Yield what every bucket does now."""
+        yield from self._snapshots(self.budget, 1)
+
+    def totals(self) -> tuple[int, int, int, float]:
+        """Return requests answered, refusals, waits, and seconds waited."""
+        now = self.clock.monotonic()
+        running = sum(now - standstill.since for standstill in self._standstills.values())
+        buckets = self.budget.buckets.values()
+        answered = sum(group.answered for group in self.budget.groups.values())
+        return answered, sum(bucket.refused for bucket in buckets), self.waits, self.waited + running
+
+    # --- the line ---
+
+    def _at_once(self, group: str, now: float) -> Ticket | None:
+        return self.budget.send(now, group) if self.budget.ready_at(now, group)[0] <= now else None
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        self.budget.withdraw(ticket)
+
+    def _enqueue(self, waiter: Waiter) -> None:
+        line = self._lines.setdefault(waiter.group, deque())
+        place = len(line)
+        if line and line[0].number > waiter.number:
+            place = next(at for at, other in enumerate(line) if other.number > waiter.number)
+        elif line and line[-1].number > waiter.number:
+            place = next(at for at, other in enumerate(line) if other.number > waiter.number)
+        line.insert(place, waiter)
+        self._waiting += 1
+        self._patience = min(self._patience, waiter.max_wait)
+
+    def _waiting_on(self, budget: Budget, group: str) -> int:
+        bucket = budget.bucket_of(group).number
+        return sum(len(line) for name, line in self._lines.items() if budget.bucket_of(name).number == bucket)
+
+    def _leave(self, waiter: Waiter) -> None:
+        """Give back the place of a cancelled waiter, or the ticket that reached it at the same moment."""
+        turn = waiter.turn
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
+            self._withdraw(turn.result())
+        else:
+            turn.cancel()
+            self._remove(waiter)
+        self.advance()
+
+    def _remove(self, waiter: Waiter) -> None:
+        line = self._lines.get(waiter.group, deque())
+        if waiter in line:
+            line.remove(waiter)
+            self._waiting -= 1
+
+    def _deliver(self, granted: list[tuple[Waiter, Ticket]]) -> None:
+        for waiter, ticket in granted:
+            line = self._lines[waiter.group]
+            if line and line[0] is waiter:
+                line.popleft()
+                self._waiting -= 1
+            else:
+                self._remove(waiter)
+            if waiter.turn.done():
+                self._withdraw(ticket)
+            else:
+                waiter.turn.set_result(ticket)
+
+    # --- time ---
+
+    def _set_timer(self, at: float) -> None:
+        if at == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = at
+        if at < NEVER:
+            self._timer = self.clock.call_later(at - self.clock.monotonic(), self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._timer_at = None, NEVER
+        self.advance()
+
+    def _hold(self, holds: list[Hold], now: float) -> None:
+        standing: dict[int, Hold] = {}
+        next_at = NEVER
+        for hold in holds:
+            if hold.reason == "answer" or hold.at == NEVER:
+                continue
+            if hold.at - now > self._patience:
+                self._send_away(hold, now)
+            if self._lines[hold.group]:
+                next_at = min(next_at, hold.at)
+                if hold.reason != "pace":
+                    standing.setdefault(hold.bucket, hold)
+        self._set_timer(next_at)
+        if standing or self._standstills:
+            self._go_on(standing, now)
+
+    def _send_away(self, hold: Hold, now: float) -> None:
+        """Tell those who would not wait so long, and keep the shortest patience of the others."""
+        wait = hold.at - now
+        for waiter in [waiter for waiter in self._lines[hold.group] if wait > waiter.max_wait]:
+            self._remove(waiter)
+            if not waiter.turn.done():
+                waiter.turn.set_exception(self._too_long(wait, waiter.max_wait))
+        self._patience = min((waiter.max_wait for line in self._lines.values() for waiter in line), default=NEVER)
+
+    def _go_on(self, standing: dict[int, Hold], now: float) -> None:
+        """Tell which buckets go on, and which stand still."""
+        for number in [number for number in self._standstills if number not in standing]:
+            standstill = self._standstills.pop(number)
+            self.waited += now - standstill.since
+            self.on_event(LimitWaited(bucket=self._bucket_name(number), seconds=now - standstill.since))
+        for number, hold in standing.items():
+            known = self._standstills.get(number)
+            if known is None:
+                self._standstills[number] = known = _Standstill(now, -NEVER)
+                self.waits += 1
+            if abs(hold.at - known.told_until) >= RETOLD:
+                known.told_until = hold.at
+                self.on_event(self._waiting_event(hold, now))
+
+    def _waiting_event(self, hold: Hold, now: float) -> LimitWaiting:
+        bucket = self.budget.bucket_of(hold.group)
+        limited = [state for state in bucket.states(now) if state.limit is not None]
+        binding = min(limited, key=lambda state: (state.remaining, -state.resets_in), default=None)
+        return LimitWaiting(
+            bucket=self._bucket_name(hold.bucket),
+            seconds=hold.at - now,
+            until=hold.at,
+            reason="pause" if hold.reason == "pause" else "budget",
+            limit=binding.limit if binding else None,
+            remaining=binding.remaining if binding else None,
+        )
+
+    def _bucket_name(self, number: int) -> str:
+        if len(self.budget.buckets) <= 1:
+            return self.name
+        groups = sorted(name for name, group in self.budget.groups.items() if group.bucket == number)
+        return f"{self.name} {', '.join(groups)}".rstrip()
+
+    def _snapshots(self, budget: Budget, processes: int) -> Iterator[BucketSnapshot]:
+        now = self.clock.monotonic()
+        for bucket in list(budget.buckets.values()):
+            groups = sorted(name for name, group in budget.groups.items() if group.bucket == bucket.number)
+            mine = {name: line for name, line in self._lines.items() if budget.bucket_of(name) is bucket and line}
+            waiting = sum(len(line) for line in mine.values())
+            ready = [bucket.ready_at(now, name, waiting) for name in mine]
+            at, reason = min(ready, default=(NEVER, None))
+            yield BucketSnapshot(
+                name=self._bucket_name(bucket.number),
+                groups=tuple(groups),
+                quotas=bucket.states(now),
+                in_flight=bucket.in_flight,
+                waiting=waiting,
+                waits_for=reason,
+                ready_in=None if at == NEVER else max(0.0, at - now),
+                sent=bucket.sent,
+                refused=bucket.refused,
+                processes=processes,
+            )
+
+    def _too_long(self, wait: float, max_wait: float) -> WaitTooLongError:
+        return WaitTooLongError(
+            f"the rate limit of {self.name} lets nothing through for {wait:.0f} s, "
+            f"and the longest wait allowed is {max_wait:.0f} s",
+            wait=wait,
+            max_wait=max_wait,
+            resets_at=self.clock.wall() + wait,
+            hint=f"run it again in {wait:.0f} s, or allow a longer wait (--max-wait, max_wait=)",
+        )

@@ -1,0 +1,270 @@
+"""One quota: what a host's window still grants us, and when it grants again. Pure: time and facts are handed in.
+
+**Ledger.** The bucket counts S requests ever sent and C ever answered or lost; a ticket remembers C at its send. An
+answer that shows r left proves room for r more after itself, and at its moment at least C-at-send earlier requests and
+itself had been counted. So S may rise to the *ceiling* ``r + C_at_send + 1`` (no +1 for a refusal); ``ceiling - S`` is the
+*credit*. Requests under way are thereby reserved, and a late answer has an old C and cannot raise anything.
+
+**Lowering.** Within one window no more than ``r + S`` at receipt (the *cap*) can be right, whatever other answers proved.
+A ceiling above it means that somebody else spends, or that the limit shrank: the quota counts as *shared* for a while.
+
+**Refill.** An accepted answer that shows no less than the lowest figure known when its request left (the *floor*) cannot
+be of the same window, since it has itself cost one. If it shows all that can be left of a full limit, a window began;
+if it shows part, the quota *drips* (token bucket, sliding window), and how much it gained in that time is its *gain*.
+
+**The next window** begins in an interval that is kept as narrow as answers allow: not before the last request that
+was surely counted in this one (``earliest``), and not after ``latest``: receipt + reset, or one window after this one surely
+began. Windows aligned to a clock (a header names their length, or one was seen to begin sooner than a window after our
+first request) keep their phase: the interval is shifted by whole windows and intersected with each new sighting.
+
+**Credit zero.** Nothing is sent before ``latest``. Then one probe, alone; its answer grants the rest.
+
+**Scouts.** A credit that is kept back can be spent inside the interval without any risk: before the new window it is
+accepted by the old one, after it, it opens the new. So scouts halve the interval, and find token buckets, wrong resets
+and shorter windows. One that finds the new window has cost the old one a request, so none is kept once the
+interval is small beside the window, nor when what waits fits the credit.
+"""
+
+from attrs import define, field
+
+from aiocircle.ratelimit.headers import QuotaFact
+
+NEVER = float("inf")
+
+DEFAULT_WINDOW = 1.0  # seconds; CircleCI's guide: without a named window, limits are per second
+SHARED_WINDOWS = 5  # for so many windows a quota counts as shared after somebody else was seen spending from it
+SHARED_AT_MOST = 60.0  # seconds; a day's quota does not stay shared for five days
+DRIPS_AFTER = 2  # partial refills in a row that make it a dripping quota
+KEPT_FIRST, KEPT_LATER = 2, 1  # credits held back for scouts: while the window's phase is unknown, and after
+SMALL_LIMIT = 4  # nothing is held back from less
+DRIFT = 2e-4  # of a window: how far two clocks may part in one
+SLOTS = 64  # answers remembered, evenly spread, for a window's length of them
+
+
+@define(eq=False)
+class Mark:
+    """What a ticket remembers of one quota: the floor when it left."""
+
+    floor: int
+    refills: int
+
+
+@define(eq=False)
+class Quota:
+    """One window's ledger. ``ceiling`` and ``cap`` count as the bucket's S does."""
+
+    limit: int | None
+    length: float | None
+    ceiling: int
+    cap: int
+    floor: int
+    earliest: float
+    latest: float
+    begun_after: float
+    begun_by: float
+    aligned: bool = False
+    refills: int = 0
+    learnt_at: float = 0.0
+    floor_at: float = 0.0
+    drips: int = 0
+    gain: float = 0.0
+    answered_at: float = 0.0
+    shared_until: float = 0.0
+    unseen: int = 0
+    share: int = 1
+    spent: int = 0
+    groups: list[str] = field(factory=list)
+    slots: list[float] = field(factory=list)
+    _counted: int = 0
+
+    @classmethod
+    def first(
+        cls, fact: QuotaFact, room: int, *, answered_at_send: int, sent_at: float, sent: int, now: float, refused: bool
+    ) -> "Quota":
+        """Return the quota that an answer shows for the first time."""
+        length = fact.window
+        cap = room + sent
+        quota = cls(
+            limit=fact.limit,
+            length=length,
+            ceiling=min(room + answered_at_send + (not refused), cap),
+            cap=cap,
+            floor=room,
+            earliest=sent_at,
+            latest=now + _reset_of(fact),
+            begun_after=sent_at - (length or NEVER),
+            begun_by=now,
+            aligned=fact.system == "x" and length is not None,
+            learnt_at=sent_at,
+            floor_at=sent_at,
+            answered_at=now,
+            spent=1,
+        )
+        quota._remember(now, refused=refused)
+        return quota
+
+    def credit(self, sent: int) -> int:
+        """Return how many more requests may leave."""
+        credit = self.ceiling - sent
+        if self.share > 1 and self.limit is not None:
+            credit = min(credit, max(1, self.limit // self.share) - self.spent)
+        return credit
+
+    def ready_at(self, now: float, sent: int, in_flight: int, waiting: int, last_sent_at: float) -> float:
+        """Return when the next request may leave as far as this quota is concerned; ``NEVER``: after an answer."""
+        credit = self.credit(sent)
+        if credit <= 0:
+            return NEVER if in_flight else self.surely_at(now)
+        if self.shared_until > now:
+            return NEVER if in_flight >= max(1, credit // 2) else now
+        kept = self._kept(waiting, credit)
+        if credit > kept:
+            return now
+        if self.dripping:
+            return min(last_sent_at + 1 / self.gain, self.surely_at(now))
+        if in_flight:
+            return NEVER
+        return min(self._scout_at(credit), self.surely_at(now))
+
+    @property
+    def dripping(self) -> bool:
+        """It comes back bit by bit, as token buckets and sliding windows do."""
+        return self.drips >= DRIPS_AFTER and self.gain > 0
+
+    def surely_at(self, now: float) -> float:
+        """Return when a request is surely accepted again, although no credit is known."""
+        at = self.latest
+        if self.shared_until > now:
+            return at
+        if self.length is not None and self.limit is not None and self._counted >= self.limit:
+            at = min(at, self.slots[0] + self.length)
+        if self.dripping:
+            at = min(at, self.answered_at + 1.5 / self.gain)
+        return at
+
+    def learn(
+        self,
+        fact: QuotaFact,
+        room: int,
+        mark: Mark | None,
+        *,
+        answered_at_send: int,
+        alone: bool,
+        sent_at: float,
+        sent: int,
+        now: float,
+        refused: bool,
+    ) -> None:
+        """Take in what an answer shows.
+
+        Args:
+            fact: What it says of this quota.
+            room: The remaining it shows.
+            mark: What was known of this quota when its request left.
+            answered_at_send: C at that time.
+            alone: Nothing else was under way then.
+            sent_at: When that was.
+            sent: S now.
+            now: When the answer arrived.
+            refused: The request was not accepted.
+        """
+        self.limit, self.unseen, self.answered_at = fact.limit, 0, now
+        self._remember(now, refused=refused)
+        refilled = not refused and mark is not None and room >= mark.floor and mark.refills == self.refills
+        late = not refused and sent_at >= self.latest
+        if refilled or late:
+            full = fact.limit is None or room + sent - answered_at_send >= fact.limit
+            self._refill(fact, room, full=full or not refilled, alone=alone, sent_at=sent_at, sent=sent, now=now)
+        elif sent_at >= self.learnt_at:
+            if room < self.floor:
+                self.floor, self.floor_at = room, sent_at
+            self.cap = min(self.cap, room + sent)
+            self.earliest = max(self.earliest, sent_at)
+            end = now + _reset_of(fact)
+            self.latest = end if refused and not room else min(self.latest, end)
+            self.spent += not refused
+        if self.ceiling > self.cap and self.drips == 0:
+            self.shared_until = now + min(SHARED_AT_MOST, SHARED_WINDOWS * (fact.window or DEFAULT_WINDOW))
+        self.ceiling = min(max(self.ceiling, room + answered_at_send + (not refused)), self.cap)
+
+    def _refill(
+        self, fact: QuotaFact, room: int, *, full: bool, alone: bool, sent_at: float, sent: int, now: float
+    ) -> None:
+        if full:
+            self._date(sent_at, now, alone=alone)
+            self.drips, self.gain = 0, 0.0
+            self.refills += 1
+            self.spent = 1
+            self.learnt_at = now
+        else:
+            gained = (room - self.floor + 1) / max(now - self.floor_at, 1e-3)
+            if self.length and fact.limit:
+                gained = min(gained, fact.limit / self.length)
+            self.gain = gained if not self.gain else 0.7 * self.gain + 0.3 * gained
+            self.drips += 1
+        self.floor, self.floor_at, self.cap = room, sent_at, room + sent
+        self.earliest = sent_at
+        self.latest = now + _reset_of(fact)
+        if full and self.length is not None:
+            self.latest = min(self.latest, self.begun_by + self.length)
+
+    def _date(self, sent_at: float, now: float, *, alone: bool) -> None:
+        """Keep the interval in which the window that an answer shows must have begun."""
+        length = self.length
+        after, by = (sent_at if alone and not self.aligned else self.earliest), now
+        if length is None:
+            self.begun_after, self.begun_by = after, by
+            return
+        if now < self.begun_after + length - DRIFT * length:
+            self.aligned = True  # sooner than a window after the request that would have opened the last one
+        if self.aligned:
+            windows = max(1, round(((after + by) - (self.begun_after + self.begun_by)) / (2 * length)))
+            slack = DRIFT * length * windows
+            known_after = self.begun_after + windows * length - slack
+            known_by = self.begun_by + windows * length + slack
+            if max(after, known_after) <= min(by, known_by):
+                after, by = max(after, known_after), min(by, known_by)
+        self.begun_after, self.begun_by = after, by
+
+    def _next(self) -> tuple[float, float]:
+        """Return the interval in which the next window begins."""
+        first = self.earliest
+        if self.length is not None and self.refills:
+            first = max(first, self.begun_after + self.length)
+        return first, max(first, self.latest)
+
+    def _kept(self, waiting: int, credit: int) -> int:
+        """Return how many credits to keep back for scouts."""
+        if waiting <= credit or self.limit is None or self.limit < SMALL_LIMIT:
+            return 0
+        if self.dripping or not self.refills:
+            return KEPT_FIRST if self.limit >= 2 * SMALL_LIMIT else KEPT_LATER
+        first, last = self._next()
+        width, length = last - first, self.length or max(last - self.begun_by, DEFAULT_WINDOW)
+        worth = length / 4 if self.aligned else 1.5 * length / self.limit
+        return KEPT_LATER if width > worth else 0
+
+    def _scout_at(self, credit: int) -> float:
+        first, last = self._next()
+        if not self.refills:
+            share = 1 / 8 if credit >= KEPT_FIRST else 1 / 2
+        else:
+            share = 1 / 2 if self.aligned else 1 / 4
+        return first + share * (last - first)
+
+    def _remember(self, now: float, *, refused: bool) -> None:
+        """Keep, of the last ``limit`` accepted answers, every n-th receipt."""
+        if refused or self.length is None or self.limit is None or self.limit > SLOTS:
+            return
+        self.slots.append(now)
+        self._counted = len(self.slots)
+        if self._counted > self.limit:
+            del self.slots[0]
+            self._counted -= 1
+
+
+def _reset_of(fact: QuotaFact) -> float:
+    """Return seconds until the fact's window has surely ended."""
+    if fact.reset is not None:
+        return fact.reset
+    return fact.window if fact.window is not None else DEFAULT_WINDOW
