@@ -38,11 +38,11 @@ class Pace:
         return float(self.rate * self.growth ** min(max(0.0, now - self.since), FAST_MOST))
 
     def spend(self, now: float, in_flight: int) -> None:
-        """Take the place of one request, the last of those under way. What was not used is not saved up."""
+        """Take the place of one request, the last of those under way. A lull saves up one request, and no burst."""
         if self.fast and in_flight > FAST_WIDTH:
             self._go_gently(now)
         spacing = 1 / self.rate_at(now)
-        self.next_at = max(self.next_at, now - max(0.0, LUMP - spacing)) + spacing
+        self.next_at = max(self.next_at, now - max(LUMP, spacing)) + spacing
 
     def accept(self, now: float) -> None:
         """Count an accepted answer."""
