@@ -10,6 +10,7 @@ exponents and the digits of other scripts. What has more digits than an unsigned
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 import attrs
 
@@ -24,6 +25,7 @@ _EPOCH_SECONDS = 10**9
 _EPOCH_MILLISECONDS = 10**11
 
 
+@lru_cache(maxsize=4096)  # a host's limits, resets and remainders recur
 def read_number(text: str) -> int | float | None:
     """Read digits, or digits with a fraction."""
     text = text.strip(" \t")
@@ -49,6 +51,7 @@ def read_count(text: str) -> int | None:
     return None if number is None else int(number)
 
 
+@lru_cache(maxsize=4096)
 def read_remaining(text: str) -> int | None:
     """Read a number of requests left; a negative one means none."""
     count = read_count(text)

@@ -45,6 +45,7 @@ from aiocircle.ratelimit.fields import (
     read_window,
 )
 
+_MOMENT = 9  # digits; from there on a number may be seconds since the epoch
 _MAX_FIELD = 8192  # characters; nobody sends a longer rate header
 _REFUSALS = frozenset({429, 503})
 
@@ -242,10 +243,16 @@ def _read_pair(
     if limit is None and remaining is None:
         return None
     resets = seen.get(("reset", system, window))
-    reset = _longest(read_delays(resets, clock, epoch=True)) if resets else None
+    reset = _read_reset(resets, clock) if resets else None
     if window is None and (listed or policies):
         window = _window_by_policy(limit, [*listed, *policies])
     return _quota(system, limit, remaining, window, reset)
+
+
+def _read_reset(values: Sequence[str], clock: ServerClock) -> float | None:
+    if len(values) == 1 and len(values[0]) < _MOMENT and values[0].isascii() and values[0].isdecimal():
+        return float(values[0])  # as nearly always
+    return _longest(read_delays(values, clock, epoch=True))
 
 
 def _read_limit(values: Sequence[str]) -> tuple[int | None, list[_Policy]]:
@@ -282,7 +289,8 @@ def _mirror(std: QuotaFact, xs: Sequence[QuotaFact]) -> list[QuotaFact]:
         return [*xs, attrs.evolve(std, window=std.window or _window_beside(std, xs))]
     twin = max(twins, key=_by_window)
     window = twin.window or std.window or _window_beside(std, xs)
-    whole = attrs.evolve(twin, window=window, reset=_longest([twin.reset, std.reset]))
+    reset = std.reset if twin.reset is None else _longest([twin.reset, std.reset])
+    whole = QuotaFact(twin.system, twin.limit, twin.remaining, window, reset, twin.name, twin.partition)
     return [whole if x is twin else x for x in xs]
 
 
