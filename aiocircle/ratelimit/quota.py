@@ -75,7 +75,9 @@ class Quota:
     spent: int = 0
     groups: list[str] = field(factory=list)
     slots: list[float] = field(factory=list)
-    _counted: int = 0
+    counted: int = 0
+    round_trip: float = 0.0
+    skipped: int = 0
 
     @classmethod
     def first(
@@ -120,11 +122,11 @@ class Quota:
         kept = self._kept(waiting, credit)
         if credit > kept:
             return now
-        if self.dripping:
-            return min(last_sent_at + 1 / self.gain, self.surely_at(now))
+        if self.drips:
+            return self._drip_at(now, credit, last_sent_at)
         if in_flight:
             return NEVER
-        return min(self._scout_at(credit), self.surely_at(now))
+        return min(self._scout_at(credit), self.latest)
 
     @property
     def dripping(self) -> bool:
@@ -133,14 +135,23 @@ class Quota:
 
     def surely_at(self, now: float) -> float:
         """Return when a request is surely accepted again, although no credit is known."""
-        at = self.latest
         if self.shared_until > now:
-            return at
-        if self.length is not None and self.limit is not None and self._counted >= self.limit:
-            at = min(at, self.slots[0] + self.length)
+            return self.latest
         if self.dripping:
-            at = min(at, self.answered_at + 1.5 / self.gain)
-        return at
+            return max(self._slot_at(), self.answered_at + 2 / self.gain)
+        return min(self.latest, self._slot_at() or NEVER)
+
+    def _slot_at(self) -> float:
+        """Return when fewer than the limit of our own answers lie within one window; 0 where that is not known."""
+        if self.length is None or self.limit is None or self.counted < self.limit:
+            return 0.0
+        return self.slots[0] + self.length
+
+    def _drip_at(self, now: float, credit: int, last_sent_at: float) -> float:
+        """Return when a kept credit of a dripping quota may be spent: as fast as it gains, the last one more slowly."""
+        if credit < KEPT_FIRST:
+            return min(last_sent_at + 2 / self.gain, self.surely_at(now))
+        return last_sent_at + 1 / self.gain
 
     def learn(
         self,
@@ -168,12 +179,13 @@ class Quota:
             now: When the answer arrived.
             refused: The request was not accepted.
         """
-        self.limit, self.unseen, self.answered_at = fact.limit, 0, now
+        self.limit, self.unseen, self.answered_at, self.round_trip = fact.limit, 0, now, now - sent_at
         self._remember(now, refused=refused)
         refilled = not refused and mark is not None and room >= mark.floor and mark.refills == self.refills
         late = not refused and sent_at >= self.latest
         if refilled or late:
-            full = fact.limit is None or room + sent - answered_at_send >= fact.limit
+            ours = 1 if self.dripping and alone else sent - answered_at_send
+            full = fact.limit is None or (room + ours >= fact.limit and (alone or not self.dripping))
             self._refill(fact, room, full=full or not refilled, alone=alone, sent_at=sent_at, sent=sent, now=now)
         elif sent_at >= self.learnt_at:
             if room < self.floor:
@@ -197,16 +209,20 @@ class Quota:
             self.spent = 1
             self.learnt_at = now
         else:
-            gained = (room - self.floor + 1) / max(now - self.floor_at, 1e-3)
-            if self.length and fact.limit:
-                gained = min(gained, fact.limit / self.length)
-            self.gain = gained if not self.gain else 0.7 * self.gain + 0.3 * gained
+            self.gain = self._gain_shown(room, now)
             self.drips += 1
         self.floor, self.floor_at, self.cap = room, sent_at, room + sent
         self.earliest = sent_at
         self.latest = now + _reset_of(fact)
         if full and self.length is not None:
             self.latest = min(self.latest, self.begun_by + self.length)
+
+    def _gain_shown(self, room: int, now: float) -> float:
+        """Return requests a second: what a window of known length gives on the average, else what came back at least."""
+        if self.length and self.limit:
+            return self.limit / self.length
+        gained = (room - self.floor + 1) / max(now - self.floor_at, 1e-3)
+        return gained if not self.gain else 0.7 * self.gain + 0.3 * gained
 
     def _date(self, sent_at: float, now: float, *, alone: bool) -> None:
         """Keep the interval in which the window that an answer shows must have begun."""
@@ -237,30 +253,35 @@ class Quota:
         """Return how many credits to keep back for scouts."""
         if waiting <= credit or self.limit is None or self.limit < SMALL_LIMIT:
             return 0
-        if self.dripping or not self.refills:
+        if self.drips or not self.refills:
             return KEPT_FIRST if self.limit >= 2 * SMALL_LIMIT else KEPT_LATER
         first, last = self._next()
         width, length = last - first, self.length or max(last - self.begun_by, DEFAULT_WINDOW)
-        worth = length / 4 if self.aligned else 1.5 * length / self.limit
+        worth = length / 4 + 1.2 * self.round_trip if self.aligned else 1.5 * length / self.limit
         return KEPT_LATER if width > worth else 0
 
     def _scout_at(self, credit: int) -> float:
         first, last = self._next()
-        if not self.refills:
-            share = 1 / 8 if credit >= KEPT_FIRST else 1 / 2
+        if not self.refills:  # the last one goes when the reset says, which may be wrong
+            share = 1 / 4 if credit >= KEPT_FIRST else 1
         else:
             share = 1 / 2 if self.aligned else 1 / 4
         return first + share * (last - first)
 
     def _remember(self, now: float, *, refused: bool) -> None:
-        """Keep, of the last ``limit`` accepted answers, every n-th receipt."""
-        if refused or self.length is None or self.limit is None or self.limit > SLOTS:
+        """Keep, of at least the last ``limit`` accepted answers, the receipt of every n-th."""
+        if refused or self.length is None or self.limit is None:
             return
+        stride = -(-self.limit // SLOTS)
+        self.skipped += 1
+        if self.skipped < stride:
+            return
+        self.skipped = 0
         self.slots.append(now)
-        self._counted = len(self.slots)
-        if self._counted > self.limit:
+        self.counted += stride
+        while self.counted - stride >= self.limit:
             del self.slots[0]
-            self._counted -= 1
+            self.counted -= stride
 
 
 def _reset_of(fact: QuotaFact) -> float:
