@@ -7,6 +7,7 @@ not see it, and aiohttp takes only ``Authorization`` off such a hop, not ``Circl
 
 import base64
 import enum
+import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -382,6 +383,12 @@ _SECRETS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _AUTHORITY = re.compile(r"(?:[^/]*@)?(?P<host>[-.\w]+(?::[0-9]*)?|\[[0-9a-f:.]+\](?::[0-9]*)?)", re.IGNORECASE)
+
+
+def budget_identity(token: Token | None, host: str) -> str:
+    """Return text that is the same for all who draw on one budget, and from which no token can be read."""
+    secret = token.reveal() if token else ""
+    return hashlib.sha256(f"aiocircle budget\0{host}\0{secret}".encode()).hexdigest()[:32]
 
 
 def redact(text: str, *tokens: Token | str) -> str:

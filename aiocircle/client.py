@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from aiocircle.api.namespaces import Namespaces
-from aiocircle.auth import AuthScheme, Token, TokenScope, find_token, parse_host
+from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.downloader import Download, DownloadOptions
 from aiocircle.download.plan import Selection
 from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
+from aiocircle.ratelimit.address import parse_store
 from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
@@ -62,9 +63,12 @@ class Client(Namespaces):
         allow_http: Let the token travel unencrypted to a host that is not this machine.
         on_event: Receives every event, in the event loop. What it raises is logged and changes nothing.
         clock: Where time comes from.
+        limiter: Where the rate limit's state lies, to share the token's budget with other processes:
+            ``sqlite:PATH`` for those of this host, ``redis://host:6379/0`` (or ``rediss://``) for those of several.
+            Without it the budget is this client's own.
 
     Raises:
-        ConfigurationError: The token or the host is malformed.
+        ConfigurationError: The token, the host or the limiter is malformed.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Client(Namespaces):
         allow_http: bool = False,
         on_event: EventHandler = ignore,
         clock: Clock | None = None,
+        limiter: str | None = None,
     ) -> None:
         self.host = parse_host(host or os.environ.get("CIRCLE_HOST") or DEFAULT_HOST, allow_http=allow_http)
         found = find_token(explicit=token, token_file=None, environ=os.environ, home=Path.home(), host=self.host)
@@ -95,6 +100,7 @@ class Client(Namespaces):
         self._trust_env = trust_env
         self._on_event = guarded(on_event)
         self._clock = clock or SystemClock()
+        self._shared = None if limiter is None else parse_store(limiter)
         self._session: Session | None = None
         self._root: Self | None = None
 
@@ -104,7 +110,13 @@ class Client(Namespaces):
     async def __aenter__(self) -> Self:
         if self._root is not None:
             raise ConfigurationError("a client from with_options() is open as long as the one it was made from")
-        limiter = RateLimiter(clock=self._clock, random=random.random, on_event=self._on_event)
+        limiter = RateLimiter(
+            clock=self._clock,
+            random=random.random,
+            on_event=self._on_event,
+            store=None if self._shared is None else self._shared.store(self._clock.monotonic),
+            identity=budget_identity(self._token, self.host),
+        )
         self._session = Session(
             Transport(self._given_session, trust_env=self._trust_env),
             limiter,

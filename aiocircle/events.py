@@ -53,6 +53,28 @@ class LimitWaited:
 
 
 @frozen(kw_only=True)
+class LimiterStoreLost:
+    """The store of a shared rate limit does not answer. This process goes on alone with a part of the budget.
+
+    Attributes:
+        store: Which.
+        reason: What it said, or did not.
+        parts: The part is one in so many of every window: as many as processes were last seen, two at least.
+    """
+
+    store: str
+    reason: str
+    parts: int
+
+
+@frozen(kw_only=True)
+class LimiterStoreBack:
+    """The store of a shared rate limit answers again, and the budget is shared again."""
+
+    store: str
+
+
+@frozen(kw_only=True)
 class Retried:
     """A request failed and is going to be repeated after ``after`` seconds (and its turn at the rate limit)."""
 
@@ -125,6 +147,8 @@ Event = (
     RequestSent
     | LimitWaiting
     | LimitWaited
+    | LimiterStoreLost
+    | LimiterStoreBack
     | Retried
     | DeprecationNoticed
     | PageFetched

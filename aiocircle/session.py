@@ -154,12 +154,15 @@ class Session:
         return other
 
     async def __aenter__(self) -> Self:
+        await self.limiter.open()
         await self._transport.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self.limiter.close()
-        await self._transport.__aexit__(*error)
+        try:
+            await self.limiter.aclose()
+        finally:
+            await self._transport.__aexit__(*error)
 
     def request(
         self,

@@ -7,6 +7,8 @@ from aiocircle.cli.output import Output, binary
 from aiocircle.events import (
     DeprecationNoticed,
     Event,
+    LimiterStoreBack,
+    LimiterStoreLost,
     LimitWaited,
     LimitWaiting,
     ListingEnded,
@@ -17,7 +19,7 @@ from aiocircle.events import (
     TransferStarted,
 )
 
-_REASONS = {"budget": "its budget is used up", "pause": "the host asked for it", "pace": "feeling the way up"}
+_REASONS = {"budget": "its budget is used up", "pause": "paused by the host"}
 
 
 class Narrator:
@@ -25,7 +27,7 @@ class Narrator:
 
     Args:
         output: Where to.
-        level: 0: only what is going to be removed from the API; 1 and 2 as above.
+        level: 0: only what is going to be removed from the API, and a shared limit that is lost; 1 and 2 as above.
     """
 
     def __init__(self, output: Output, level: int) -> None:
@@ -41,6 +43,13 @@ class Narrator:
             self._output.note(sentence(event))
 
 
+def spent(event: LimitWaiting) -> str | None:
+    """Return what is used of the budget that is waited for: ``budget 812/1,000``; ``None`` where nobody knows."""
+    if event.limit is None or event.remaining is None:
+        return None
+    return f"budget {max(0, event.limit - event.remaining):,}/{event.limit:,}"
+
+
 def _request(event: RequestSent) -> str:
     return f"{event.method} {event.url}: {event.status or 'no answer'}, {event.seconds:.3f} s"
 
@@ -50,7 +59,9 @@ def _retried(event: Retried) -> str:
 
 
 def _waiting(event: LimitWaiting) -> str:
-    return f"waiting for the rate limit of {event.bucket}, {event.seconds:.1f} s: {_REASONS[event.reason]}"
+    budget = spent(event) if event.reason == "budget" else None
+    why = f"{budget} used" if budget else _REASONS[event.reason]
+    return f"waiting for the rate limit of {event.bucket}, {event.seconds:.1f} s: {why}"
 
 
 def _waited(event: LimitWaited) -> str:
@@ -79,7 +90,22 @@ def _ended(event: TransferEnded) -> str:
     return f"{event.target or '(no name)'}: {event.status}, {told}"
 
 
-_ALWAYS: dict[type, Callable[[Any], str]] = {DeprecationNoticed: _deprecated}
+def _store_lost(event: LimiterStoreLost) -> str:
+    return (
+        f"the shared rate limit in {event.store} does not answer ({event.reason}): "
+        f"going on alone with 1/{event.parts} of the budget until it does"
+    )
+
+
+def _store_back(event: LimiterStoreBack) -> str:
+    return f"the shared rate limit in {event.store} answers again"
+
+
+_ALWAYS: dict[type, Callable[[Any], str]] = {
+    DeprecationNoticed: _deprecated,
+    LimiterStoreLost: _store_lost,
+    LimiterStoreBack: _store_back,
+}
 _VERBOSE: dict[type, Callable[[Any], str]] = {
     RequestSent: _request,
     Retried: _retried,

@@ -59,6 +59,7 @@ class Connection:
         stall_timeout: Seconds without a byte.
         retries: Repetitions of a request that failed.
         max_wait: Seconds to sit out a standstill of the rate limit.
+        limiter: Where the rate limit's state lies, for processes that share a token.
     """
 
     host: Annotated[str | None, _connection("CircleCI Server's address (or CIRCLE_HOST).", metavar="URL")] = None
@@ -81,6 +82,10 @@ class Connection:
     max_wait: Annotated[
         float, _connection("Seconds the rate limit may stand still (300).", metavar="SECONDS", validator=not_negative)
     ] = 300.0
+    limiter: Annotated[
+        str | None,
+        _connection("Share the budget: sqlite:PATH (this host) or redis://HOST:PORT/N.", metavar="STORE"),
+    ] = None
 
 
 @frozen(kw_only=True)
@@ -133,6 +138,7 @@ class Access:
             timeouts=aiocircle.Timeouts(connect=settings.connect_timeout, stall=settings.stall_timeout),
             retry=aiocircle.RetryPolicy(attempts=settings.retries + 1),
             max_wait=settings.max_wait,
+            limiter=settings.limiter,
             **more,
         )
 

@@ -10,18 +10,20 @@ background: grants happen when somebody asks, when an answer arrives, and by the
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from math import ceil
 
 from attrs import define, field, frozen
 
 from aiocircle.clock import Clock, Timer
 from aiocircle.errors import WaitTooLongError
 from aiocircle.events import EventHandler, LimitWaited, LimitWaiting
-from aiocircle.ratelimit.bucket import QuotaState, Reason, Ticket
+from aiocircle.ratelimit.bucket import Bucket, QuotaState, Reason, Ticket
 from aiocircle.ratelimit.budget import Budget
 from aiocircle.ratelimit.headers import RateFacts
 from aiocircle.ratelimit.quota import NEVER
 
 RETOLD = 1.0  # seconds by which the end of a standstill must move before it is told again
+AFTER_YOU = 0.005  # seconds for which a line that had its part of a shared budget leaves the rest to the others
 WORTH_TELLING = 0.05  # seconds: a shorter hold is the normal rhythm of a budget that is used up
 
 
@@ -46,6 +48,15 @@ class Hold:
     reason: Reason
 
 
+@frozen
+class Sharer:
+    """A process that shares a budget: its name, how many of its requests wait, and seconds since it was last seen."""
+
+    label: str
+    waiting: int
+    seen_ago: float
+
+
 @frozen(kw_only=True)
 class BucketSnapshot:
     """What a bucket does now, for people.
@@ -61,6 +72,7 @@ class BucketSnapshot:
         sent: Requests sent so far.
         refused: Requests refused so far.
         processes: Processes that share the bucket now, this one included; 1 where nothing is shared.
+        sharers: Those processes, where something is shared.
     """
 
     name: str
@@ -73,6 +85,7 @@ class BucketSnapshot:
     sent: int
     refused: int
     processes: int = 1
+    sharers: tuple[Sharer, ...] = ()
 
 
 @define(eq=False)
@@ -100,9 +113,13 @@ class Lane:
     _timer_at: float = NEVER
     _standstills: dict[int, _Standstill] = field(factory=dict)
 
+    def now(self) -> float:
+        """Return the time that the budget lives in."""
+        return self.clock.monotonic()
+
     async def acquire(self, group: str, max_wait: float, number: int | None = None) -> tuple[Ticket, int]:
         """Return a ticket and its place in the order, which a refused request gives again."""
-        now = self.clock.monotonic()
+        now = self.now()
         if number is None:
             self._numbers += 1
             number = self._numbers
@@ -122,7 +139,7 @@ class Lane:
 
     def answered(self, ticket: Ticket, facts: RateFacts, *, refused: bool) -> None:
         """Teach the budget what an answer says."""
-        self.budget.answer(ticket, facts, self.clock.monotonic(), refused=refused, jitter=self.random())
+        self.budget.answer(ticket, facts, self.now(), refused=refused, jitter=self.random())
         self.advance()
 
     def lost(self, ticket: Ticket) -> None:
@@ -139,7 +156,7 @@ class Lane:
 
     def advance(self) -> None:
         """Grant what can be granted, then set the timer for the next grant."""
-        now = self.clock.monotonic()
+        now = self.now()
         if not self._waiting:
             if self._standstills:
                 self._go_on({}, now)
@@ -149,20 +166,32 @@ class Lane:
         self._deliver(granted)
         self._hold(holds, now)
 
-    def grants(self, budget: Budget, now: float) -> tuple[list[tuple[Waiter, Ticket]], list[Hold]]:
-        """Return who may go now, with tickets taken from ``budget``, and why the others may not. Changes no line."""
+    def grants(
+        self, budget: Budget, now: float, *, parts: int = 1, elsewhere: int = 0
+    ) -> tuple[list[tuple[Waiter, Ticket]], list[Hold]]:
+        """Return who may go now, with tickets taken from ``budget``, and why the others may not. Changes no line.
+
+        Args:
+            budget: Whose tickets.
+            now: The time it lives in.
+            parts: Take one part in so many of what each bucket could grant, since so many lines wait for it.
+            elsewhere: How many wait in the other lines.
+        """
         granted: list[tuple[Waiter, Ticket]] = []
         heads = [(line[0].number, group, iter(line)) for group, line in self._lines.items() if line]
         if len(heads) > 1:
             heads.sort()
         holds: list[Hold] = []
-        waiting = self._waiting
+        waiting = self._waiting + elsewhere
+        shares: dict[int, int] = {}
         for _, group, line in heads:
-            left = waiting if len(budget.buckets) <= 1 else self._waiting_on(budget, group)
+            left = waiting if len(budget.buckets) <= 1 else self._waiting_on(budget, group) + elsewhere
             for waiter in line:
                 if waiter.turn.done():
                     continue
                 at, reason = budget.ready_at(now, group, left)
+                if parts > 1 and at <= now and not self._has_share(shares, budget.bucket_of(group), parts):
+                    at, reason = now + AFTER_YOU, "pace"
                 if at > now:
                     holds.append(Hold(group, budget.bucket_of(group).number, at, reason))
                     break
@@ -171,13 +200,21 @@ class Lane:
                 waiting -= 1
         return granted, holds
 
+    @staticmethod
+    def _has_share(shares: dict[int, int], bucket: Bucket, parts: int) -> bool:
+        """Take one of this line's part of what a bucket can grant now, if any of it is left."""
+        if bucket.number not in shares:
+            shares[bucket.number] = max(1, ceil(_room(bucket) / parts))
+        shares[bucket.number] -= 1
+        return shares[bucket.number] >= 0
+
     def snapshot(self) -> Iterator[BucketSnapshot]:
         """Yield what every bucket does now."""
-        yield from self._snapshots(self.budget, 1)
+        yield from self._snapshots(self.budget)
 
     def totals(self) -> tuple[int, int, int, float]:
         """Return requests answered, refusals, waits, and seconds waited."""
-        now = self.clock.monotonic()
+        now = self.now()
         running = sum(now - standstill.since for standstill in self._standstills.values())
         buckets = self.budget.buckets.values()
         answered = sum(group.answered for group in self.budget.groups.values())
@@ -194,9 +231,7 @@ class Lane:
     def _enqueue(self, waiter: Waiter) -> None:
         line = self._lines.setdefault(waiter.group, deque())
         place = len(line)
-        if line and line[0].number > waiter.number:
-            place = next(at for at, other in enumerate(line) if other.number > waiter.number)
-        elif line and line[-1].number > waiter.number:
+        if (line and line[0].number > waiter.number) or (line and line[-1].number > waiter.number):
             place = next(at for at, other in enumerate(line) if other.number > waiter.number)
         line.insert(place, waiter)
         self._waiting += 1
@@ -245,7 +280,7 @@ class Lane:
             self._timer = None
         self._timer_at = at
         if at < NEVER:
-            self._timer = self.clock.call_later(at - self.clock.monotonic(), self._ring)
+            self._timer = self.clock.call_later(at - self.now(), self._ring)
 
     def _ring(self) -> None:
         self._timer, self._timer_at = None, NEVER
@@ -298,7 +333,7 @@ class Lane:
         return LimitWaiting(
             bucket=self._bucket_name(hold.bucket),
             seconds=hold.at - now,
-            until=hold.at,
+            until=self.clock.monotonic() + hold.at - now,
             reason="pause" if hold.reason == "pause" else "budget",
             limit=binding.limit if binding else None,
             remaining=binding.remaining if binding else None,
@@ -310,8 +345,8 @@ class Lane:
         groups = sorted(name for name, group in self.budget.groups.items() if group.bucket == number)
         return f"{self.name} {', '.join(groups)}".rstrip()
 
-    def _snapshots(self, budget: Budget, processes: int) -> Iterator[BucketSnapshot]:
-        now = self.clock.monotonic()
+    def _snapshots(self, budget: Budget, sharers: tuple[Sharer, ...] = ()) -> Iterator[BucketSnapshot]:
+        now = self.now()
         for bucket in list(budget.buckets.values()):
             groups = sorted(name for name, group in budget.groups.items() if group.bucket == bucket.number)
             mine = {name: line for name, line in self._lines.items() if budget.bucket_of(name) is bucket and line}
@@ -328,7 +363,8 @@ class Lane:
                 ready_in=None if at == NEVER else max(0.0, at - now),
                 sent=bucket.sent,
                 refused=bucket.refused,
-                processes=processes,
+                processes=max(1, len(sharers)),
+                sharers=sharers,
             )
 
     def _too_long(self, wait: float, max_wait: float) -> WaitTooLongError:
@@ -340,3 +376,9 @@ class Lane:
             resets_at=self.clock.wall() + wait,
             hint=f"run it again in {wait:.0f} s, or allow a longer wait (--max-wait, max_wait=)",
         )
+
+
+def _room(bucket: Bucket) -> float:
+    """Return how many requests a bucket could grant now, as far as it knows."""
+    width = bucket.width - bucket.in_flight
+    return min([width, *(quota.credit(bucket.sent) for quota in bucket.quotas.values())])

@@ -4,7 +4,12 @@ The API's origin is metered from the start. Artifact and storage hosts are lanes
 limits them.
 """
 
+import asyncio
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from uuid import uuid4
 
 from attrs import define, frozen
 
@@ -13,9 +18,12 @@ from aiocircle.events import EventHandler
 from aiocircle.ratelimit.bucket import QuotaState, Ticket
 from aiocircle.ratelimit.budget import Budget
 from aiocircle.ratelimit.headers import RateFacts, read_rate_headers
-from aiocircle.ratelimit.lane import BucketSnapshot, Lane
+from aiocircle.ratelimit.lane import BucketSnapshot, Lane, Sharer
+from aiocircle.ratelimit.record import VERSION
+from aiocircle.ratelimit.shared import SharedLane
+from aiocircle.ratelimit.store import Store, StoreLostError
 
-__all__ = ["BucketSnapshot", "LimiterTotals", "Permit", "QuotaState", "RateLimiter", "Route"]
+__all__ = ["BucketSnapshot", "LimiterTotals", "Permit", "QuotaState", "RateLimiter", "Route", "Sharer"]
 
 TOO_MANY_REQUESTS = 429
 SERVICE_UNAVAILABLE = 503
@@ -62,10 +70,22 @@ class RateLimiter:
     Args:
         clock: Where time comes from.
         random: Returns a number in [0, 1); spreads backoffs.
-        on_event: Receives ``LimitWaiting`` and ``LimitWaited``.
+        on_event: Receives ``LimitWaiting`` and ``LimitWaited``, and what becomes of the store.
+        store: Where the budgets of APIs lie, for all who share them; without one they are this process's own.
+        identity: Whose budgets; in a store only those who give the same share them.
     """
 
-    def __init__(self, *, clock: Clock, random: Callable[[], float], on_event: EventHandler) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        random: Callable[[], float],
+        on_event: EventHandler,
+        store: Store | None = None,
+        identity: str = "",
+    ) -> None:
+        self._store = store
+        self._identity = identity
         self._clock = clock
         self._random = random
         self._on_event = on_event
@@ -113,10 +133,38 @@ class RateLimiter:
             waits, waited = waits + counts[2], waited + counts[3]
         return LimiterTotals(requests=requests, refusals=refusals, waits=waits, waited=waited)
 
+    async def open(self) -> None:
+        """Make the store usable, if there is one. One that does not answer now may do so later.
+
+        Raises:
+            ConfigurationError: It can never work as it was named.
+        """
+        if self._store is not None:
+            with suppress(StoreLostError):
+                await self._store.open()
+
+    async def refresh(self, *origins: str) -> None:
+        """Read what others who share the store know of these origins and of those in use, and send nothing."""
+        for origin in origins:
+            self._lane(Route(origin))
+        for lane in list(self._lanes.values()):
+            if isinstance(lane, SharedLane):
+                await lane.refresh()
+
     def close(self) -> None:
         """Cancel every timer; a request that still waits is cancelled with it."""
         for lane in self._lanes.values():
             lane.close()
+
+    async def aclose(self) -> None:
+        """Close, take leave of those who share the store, and let go of it; within a few seconds."""
+        self.close()
+        if self._store is None:
+            return
+        try:
+            await asyncio.gather(*(lane.finish() for lane in self._lanes.values() if isinstance(lane, SharedLane)))
+        finally:
+            await self._store.close()
 
     def _snapshots(self) -> Iterator[BucketSnapshot]:
         for lane in self._lanes.values():
@@ -126,9 +174,30 @@ class RateLimiter:
         key = (route.origin, route.metered)
         lane = self._lanes.get(key)
         if lane is None:
-            budget = Budget(metered=route.metered)
-            lane = self._lanes[key] = Lane(route.origin, budget, self._clock, self._random, self._on_event)
+            lane = self._lanes[key] = self._new_lane(route)
         return lane
+
+    def _new_lane(self, route: Route) -> Lane:
+        budget = Budget(metered=route.metered)
+        if self._store is None or not route.metered:
+            return Lane(route.origin, budget, self._clock, self._random, self._on_event)
+        return SharedLane(
+            route.origin,
+            budget,
+            self._clock,
+            self._random,
+            self._on_event,
+            store=self._store,
+            key=f"aiocircle:{VERSION}:{self._identity}:{route.origin}",
+            me=new_id(),
+            label=f"{socket.gethostname()} {os.getpid()}",
+            new_id=new_id,
+        )
+
+
+def new_id() -> str:
+    """Return an id that nobody else has."""
+    return uuid4().hex
 
 
 def _is_refusal(status: int, facts: RateFacts, route: Route) -> bool:
