@@ -100,6 +100,7 @@ for _place, (_name, _usage, _help) in enumerate(
         ("approve", "WORKFLOW_ID [NAME]", "Approve a job that waits for it."),
         ("api", "OPERATION [VALUE]... | METHOD PATH", "Ask the API for anything, by operation or by path."),
         ("me", "", "Print whom the token belongs to: a cheap check of it."),
+        ("limits", "", "Show the rate limit: what is used, who waits and until when."),
         ("doctor", "", "Check token, host, clock, rate limit and artifact host."),
         ("completion", "bash | zsh | fish", "Print a completion script for bash, zsh or fish."),
     ),

@@ -1,5 +1,6 @@
-"""The live display of a download on a terminal, drawn on stderr with rich."""
+"""What is drawn in place on a terminal, with rich: a download on stderr, lines that change on stdout."""
 
+from collections.abc import Iterable
 from typing import Self
 
 from rich.cells import cell_len
@@ -51,6 +52,28 @@ class Drawing:
         if wait:
             return Text(wait, style="yellow")
         return Text("all listed" if self._progress.listed else "listing ...", style="dim")
+
+
+class Board:
+    """Lines on stdout that are drawn over and over; a context manager after which the last ones stay."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+        self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Draw these lines, each with its style."""
+        texts = [Text(text.rstrip(), style=style, no_wrap=True) for text, style in lines]
+        for one in texts:
+            one.truncate(self._console.width - MARGIN, overflow="ellipsis")
+        self._live.update(Group(*texts), refresh=True)
 
 
 def _overall(progress: Progress, now: float, width: int) -> Text:

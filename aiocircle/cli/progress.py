@@ -5,6 +5,7 @@ times a second (on a terminal, with rich) or every few seconds (elsewhere, as pl
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 from attrs import define, field
 
+from aiocircle.cli.narrator import spent
 from aiocircle.cli.output import Output, binary
 from aiocircle.events import (
     Event,
@@ -27,6 +29,7 @@ from aiocircle.events import (
 
 REFRESH = 1 / 8  # seconds
 LINE_EVERY = 3.0  # seconds, where there is no terminal
+LINE_WIDTH = 80  # columns
 WINDOW = 3.0  # seconds over which rates are taken
 SHOWN_TRANSFERS = 4
 LARGE = 4 * 1024 * 1024  # bytes of which a transfer is worth a bar
@@ -52,7 +55,7 @@ class Progress:
     failed: int = 0
     size: int = 0
     running: dict[str, Running] = field(factory=dict)
-    waits: dict[str, float] = field(factory=dict)
+    waits: dict[str, LimitWaiting] = field(factory=dict)
     _samples: deque[tuple[float, int, int]] = field(factory=deque)
     _handlers: dict[type, Callable[[Any], None]] = field(init=False)
 
@@ -94,8 +97,12 @@ class Progress:
         """Return what is being waited for, in words."""
         if not self.waits:
             return None
-        left = max(self.waits.values()) - now
-        return "waiting for the rate limit" + (f", {left:.0f} s left" if left >= 0.5 else "")  # noqa: PLR2004 -- rounds to 1
+        longest = max(self.waits.values(), key=lambda event: event.until)
+        left = max(1, math.ceil(longest.until - now))
+        if longest.reason == "pause":
+            return f"paused by the host, {left:,} s left"
+        budget = spent(longest)
+        return f"{budget}, resets in {left:,} s" if budget else f"waiting for the rate limit, {left:,} s left"
 
     def counts(self) -> str:
         """Return how many files of how many are done."""
@@ -127,7 +134,7 @@ class Progress:
         self.found, self.listed = event.total, True
 
     def _waits(self, event: LimitWaiting) -> None:
-        self.waits[event.bucket] = event.until
+        self.waits[event.bucket] = event
 
     def _waited(self, event: LimitWaited) -> None:
         self.waits.pop(event.bucket, None)
@@ -155,14 +162,15 @@ async def shown(progress: Progress, output: Output, *, live: bool) -> AsyncItera
 
 
 def line(progress: Progress, now: float) -> str:
-    """Return the state of a run as a plain line."""
+    """Return the state of a run as a plain line; what matters least is left out where it would be too long."""
     files, size = progress.rates(now)
     parts = [progress.counts(), binary(progress.size), f"{files:,.0f} files/s", f"{binary(size)}/s"]
-    if progress.failed:
-        parts.append(f"{progress.failed:,} failed")
+    told = [f"{progress.failed:,} failed"] if progress.failed else []
     if wait := progress.waiting(now):
-        parts.append(wait)
-    return ", ".join(parts)
+        told.append(wait)
+    while len(parts) > 1 and len(", ".join([*parts, *told])) > LINE_WIDTH:
+        parts.pop()
+    return ", ".join([*parts, *told])
 
 
 async def _tell(progress: Progress, output: Output) -> None:

@@ -3,10 +3,12 @@
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,13 +74,14 @@ def aiocircle(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Re
 def on_terminal(environment: dict[str, str]) -> Callable[..., str]:
     """Run ``aiocircle`` on a terminal of so many columns, and return all that it wrote there."""
 
-    def run(columns: int, *arguments: object, **variables: str) -> str:
-        return _on_a_terminal({**environment, "TERM": "xterm-256color", **variables}, columns, *arguments)
+    def run(columns: int, *arguments: object, interrupt_after: float | None = None, **variables: str) -> str:
+        environ = {**environment, "TERM": "xterm-256color", **variables}
+        return _on_a_terminal(environ, columns, *arguments, interrupt_after=interrupt_after)
 
     return run
 
 
-def _on_a_terminal(environment: dict[str, str], columns: int, *arguments: object) -> str:
+def _on_a_terminal(environment: dict[str, str], columns: int, *arguments: object, interrupt_after: float | None) -> str:
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
@@ -90,6 +93,8 @@ def _on_a_terminal(environment: dict[str, str], columns: int, *arguments: object
         stderr=follower,
     )
     os.close(follower)
+    if interrupt_after is not None:
+        threading.Timer(interrupt_after, process.send_signal, [signal.SIGINT]).start()
     written = b""
     try:
         while piece := os.read(leader, 65536):

@@ -38,7 +38,7 @@ def test_the_live_display_fits_the_terminal_and_goes_away(on_a_terminal: Callabl
     assert "\x1b[?25l" in drawn
     lines = [line for line in re.split(r"[\r\n]+", CONTROL.sub("", drawn)) if line]
     assert max(map(len, lines)) <= columns
-    assert any("waiting for the rate limit" in line for line in lines)
+    assert any(re.fullmatch(r"budget \d/8, resets in 1 s *", line) for line in lines)
     assert any("303 files" in line for line in lines)
     assert "fetched     303 files" in summary
     frames = CONTROL.sub("", drawn).split(" files")
@@ -76,7 +76,7 @@ def test_help_fits_a_screen(aiocircle: Run, command: list[str], limit: int) -> N
 
 
 @pytest.mark.parametrize(
-    "command", ["pipelines", "workflows", "jobs", "job", "insights", "rerun", "cancel", "approve", "doctor"]
+    "command", ["pipelines", "workflows", "jobs", "job", "insights", "rerun", "cancel", "approve", "limits", "doctor"]
 )
 def test_every_command_has_help_that_fits(aiocircle: Run, command: str) -> None:
     result = aiocircle(command, "--help", COLUMNS="80")
