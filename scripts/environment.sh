@@ -51,3 +51,45 @@ find_prism() {
   fi
   echo "$directory/node_modules/.bin/prism"
 }
+
+# find_redis: says where a Redis or Valkey server lies, for budgets that are shared by hosts. Debian's is unpacked into
+# a folder for caches where there is none: nothing is installed or started, and nobody need be root.
+# Nothing where that fails; the tests that want it are skipped then, and fail where CI is set.
+find_redis() {
+  local name directory
+  for name in redis-server valkey-server; do
+    if command -v "$name" >/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/redis"
+  if ! [ -x "$directory/redis-server" ]; then
+    if ! command -v apt-get >/dev/null; then
+      echo "redis-server was not found: budgets shared by hosts are not tested." >&2
+      return
+    fi
+    echo "Unpacking Debian's Redis into $directory (once) ..." >&2
+    if ! unpack_redis "$directory" >&2; then
+      rm -rf "$directory"
+      echo "apt-get could not fetch redis-server: budgets shared by hosts are not tested." >&2
+      return
+    fi
+  fi
+  echo "$directory/redis-server"
+}
+
+# unpack_redis DIRECTORY: Debian's server and the libraries that it alone needs, behind a script that finds them.
+unpack_redis() {
+  local directory=$1 package
+  mkdir -p "$directory/packages" &&
+    ( cd "$directory/packages" &&
+      { apt-get download -qq redis-server redis-tools libjemalloc2 liblzf1 libatomic1 2>/dev/null ||
+        { apt-get update -qq && apt-get download -qq redis-server redis-tools libjemalloc2 liblzf1 libatomic1; }; } ) &&
+    for package in "$directory"/packages/*.deb; do dpkg -x "$package" "$directory/root" || return; done &&
+    cat > "$directory/redis-server" <<'SCRIPT' && chmod +x "$directory/redis-server" && "$directory/redis-server" --version
+#!/bin/sh
+root=$(dirname "$0")/root/usr
+LD_LIBRARY_PATH=$(echo "$root"/lib/*-linux-gnu*) exec "$root/bin/redis-server" "$@"
+SCRIPT
+}
