@@ -1,0 +1,1 @@
+"""A judge of rate limiters: servers whose policy is known exactly, in virtual time."""

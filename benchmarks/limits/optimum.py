@@ -1,0 +1,56 @@
+"""The client that cannot be beaten: it knows the policy, the moment, and what others will send.
+
+It sends each request so that it arrives at the first moment at which the policy accepts it, after its predecessor, and
+with as many requests under way as the contestants have workers. Its way there and back takes the average time. What
+others ask for in a window (``Bucket.foreign``) is theirs: it leaves it to them. It loses nothing on the way.
+"""
+
+from benchmarks.limits.counters import FixedWindow
+from benchmarks.limits.policies import Bucket, Server
+from benchmarks.limits.situations import Situation
+
+__all__ = ["answers"]
+
+
+def answers(situation: Situation, seed: int, *, endless: float = 0.0) -> list[float]:
+    """Return the seconds after the start at which the answers come, in order.
+
+    Args:
+        situation: Policy and network.
+        seed: The same that a contestant meets.
+        endless: Do not stop with the last request of the situation but after so many seconds.
+    """
+    server = situation.server(seed)
+    _count_at_once(server)
+    start = situation.start(seed)
+    times: list[float] = []
+    for name, bucket in server.buckets.items():
+        loads = [load for load in situation.loads if server.routes[load.route] == name]
+        route = loads[0].route
+        total = sum(load.requests for load in loads)
+        workers = sum(load.workers for load in loads)
+        arrivals: list[float] = []
+        moment = start + situation.mean_rtt / 2
+        while len(arrivals) < total if not endless else moment < start + endless:
+            if len(arrivals) >= workers:
+                moment = max(moment, arrivals[-workers] + situation.mean_rtt)
+            moment = _accepted(server, bucket, route, moment)
+            arrivals.append(moment)
+        times += [arrival - start + situation.mean_rtt / 2 for arrival in arrivals]
+    return sorted(times)
+
+
+def _accepted(server: Server, bucket: Bucket, route: str, moment: float) -> float:
+    while True:
+        moment = server.opening(moment, route)
+        if bucket.foreign:
+            bucket.let_others_in(moment, bucket.window_end(moment))
+        if server.judge(moment, route).accepted:
+            return moment
+
+
+def _count_at_once(server: Server) -> None:
+    for bucket in server.buckets.values():
+        for counter in bucket.counters:
+            if isinstance(counter, FixedWindow):
+                counter.lag = 0.0
