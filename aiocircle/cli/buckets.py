@@ -31,6 +31,8 @@ REASONS = {
     "answer": "for an answer that tells more",
 }
 SCARCE = 0.2  # of a limit: less than that is left
+SHOWN_SHARERS = 10
+LABEL = 32  # columns
 NAME, NUMBER, RESET = 16, 8, 13  # columns
 
 Line = tuple[str, str]
@@ -131,17 +133,30 @@ class Told:
         requests = f"{bucket.sent:,} sent, {bucket.in_flight:,} under way, {counted(bucket.refused, 'refusal')}"
         yield f"  {'requests':11}{requests}", "yellow" if bucket.refused else ""
         yield f"  {'waiting':11}{self._waiting(wall)}", "yellow" if bucket.waiting else ""
+        yield from self._sharers()
 
     def _waiting(self, wall: float) -> str:
         bucket = self.bucket
         if not bucket.waiting:
-            return "nobody"
+            return "nobody in this process" if bucket.sharers else "nobody"
         reason = REASONS.get(bucket.waits_for or "", "")
         text = f"{counted(bucket.waiting, 'request')}, {reason}".rstrip(", ")
         if bucket.ready_in is None:
             return text
         until = time.strftime("%H:%M:%S", time.localtime(wall + bucket.ready_in))
         return f"{text}, until {until} ({_until(bucket.ready_in)})"
+
+    def _sharers(self) -> Iterator[Line]:
+        """Yield the processes that share the budget, those with the longest lines first."""
+        sharers = sorted(self.bucket.sharers, key=lambda one: (-one.waiting, one.label))
+        if not sharers:
+            return
+        yield f"  {'shared by':11}{counted(len(sharers), 'process', 'processes')}", ""
+        for one in sharers[:SHOWN_SHARERS]:
+            seen = f"seen {_ago(one.seen_ago)}"
+            yield f"    {one.label[:LABEL]:{LABEL}}  {one.waiting:>7,} waiting  {seen}", "yellow" if one.waiting else ""
+        if len(sharers) > SHOWN_SHARERS:
+            yield f"    and {len(sharers) - SHOWN_SHARERS:,} more", ""
 
 
 def _family(name: str) -> str:
@@ -158,6 +173,10 @@ def _name(quota: str, window: float | None) -> str:
 
 def _number(value: int | None) -> str:
     return tables.NOTHING if value is None else f"{value:,}"
+
+
+def _ago(seconds: float) -> str:
+    return f"{tables.seconds(round(seconds))} ago" if seconds >= 1 else "now"
 
 
 def _until(seconds: float | None) -> str:

@@ -39,7 +39,7 @@ from aiocircle.errors import (
     RateLimitedError,
     WaitTooLongError,
 )
-from aiocircle.ratelimit.bucket import QuotaState
+from aiocircle.ratelimit.bucket import QuotaState, name_of
 from aiocircle.ratelimit.headers import RateFacts
 
 REFRESH = 1 / 4  # seconds
@@ -49,6 +49,7 @@ SOONEST = 1.0  # seconds between two requests
 PATIENCE = 2.0  # seconds to stand in line: a longer wait is what is to be shown
 ANYBODYS = "/openapi.json"  # may be asked for without a token, and has no project in it
 NO_HEADERS = RateFacts()
+SOON, WRITTEN = 0.1, 10  # seconds between two looks into a shared store, and how often it is looked for an answer
 
 
 def at_least_a_second(_type: Any, value: float | None) -> None:
@@ -126,7 +127,7 @@ def limits(
 
 @attrs.define(eq=False)
 class _Host:
-    """The host that is asked, and what it said last."""
+    """The host that is asked, and what it said last. Processes that share its budget may know of it as well."""
 
     client: "aiocircle.Client"
     access: Access
@@ -135,17 +136,43 @@ class _Host:
     problem: str | None = None
 
     async def ask(self) -> None:
-        """Send one request. That the budget is used up is no error here, but what is to be shown."""
-        retry = aiocircle.RetryPolicy(attempts=self.access.settings.retries + 1, refusals=0)
-        client = self.client.with_options(retry=retry, max_wait=PATIENCE)
+        """Send one request, unless it is the last. That the budget is used up is no error, but what is to be shown."""
+        await self.refresh()
         self.problem = None
         try:
-            self.rate = await _answer(client, anonymous=self.access.token is None)
+            if any(quota.remaining <= 1 and quota.resets_in > 0 for quota in self.quotas()):
+                self.problem = "not asked: what is left of a window is left to others"
+            else:
+                await self._ask()
         except RateLimitedError:
             self.problem = "the host refused: the limit is used up"
         except WaitTooLongError as error:
             self.problem = f"not asked: nothing goes out for {error.wait:.0f} s"
-        self.asked_at = time.monotonic()
+        finally:
+            self.asked_at = time.monotonic()
+
+    async def _ask(self) -> None:
+        retry = aiocircle.RetryPolicy(attempts=self.access.settings.retries + 1, refusals=0)
+        client = self.client.with_options(retry=retry, max_wait=PATIENCE)
+        try:
+            self.rate = await _answer(client, anonymous=self.access.token is None)
+        finally:
+            await self._written()
+
+    async def refresh(self) -> None:
+        """Read what other processes know, if the budget is shared."""
+        await self.client.limiter.refresh(self.access.host)
+
+    async def _written(self) -> None:
+        """Wait until what was answered stands in the store, if the budget is shared; but not for long."""
+        if self.access.settings.limiter is None:
+            return
+        answered = {name_of(fact) for fact in self.rate.quotas if fact.remaining is not None}
+        for _ in range(WRITTEN):
+            await asyncio.sleep(SOON)
+            await self.refresh()
+            if answered <= {quota.name for quota in self.quotas()}:
+                return
 
     async def ask_on(self, interval: float | None) -> None:
         """Ask again and again, at most so often. A host that fails in between may come back."""
@@ -229,6 +256,7 @@ async def _draw(host: _Host, interval: float | None) -> None:
     try:
         with Board() as board:
             while not asking.done():
+                await host.refresh()
                 asked = f"  {'asked':11}{time.monotonic() - host.asked_at:.0f} s ago; Ctrl-C ends", "dim"
                 board.show([(fit(text), style) for text, style in (*host.lines(), asked)])
                 await asyncio.sleep(REFRESH)

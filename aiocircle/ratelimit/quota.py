@@ -123,7 +123,7 @@ class Quota:
         if credit > kept:
             return now
         if self.drips:
-            return self._drip_at(now, credit, last_sent_at)
+            return self._drip_at(now, credit, in_flight, last_sent_at)
         if in_flight:
             return NEVER
         return min(self._scout_at(credit), self.latest)
@@ -141,17 +141,23 @@ class Quota:
             return max(self._slot_at(), self.answered_at + 2 / self.gain)
         return min(self.latest, self._slot_at() or NEVER)
 
-    def _slot_at(self) -> float:
-        """Return when fewer than the limit of our own answers lie within one window; 0 where that is not known."""
+    def _slot_at(self, in_flight: int = 0) -> float:
+        """Return when fewer than the limit of our own answers lie within one window; 0 where that is not known.
+
+        Those under way count as if they came now.
+        """
         if self.length is None or self.limit is None or self.counted < self.limit:
             return 0.0
-        return self.slots[0] + self.length
+        stride = -(-self.limit // SLOTS)
+        return self.slots[min(in_flight // stride, len(self.slots) - 1)] + self.length
 
-    def _drip_at(self, now: float, credit: int, last_sent_at: float) -> float:
+    def _drip_at(self, now: float, credit: int, in_flight: int, last_sent_at: float) -> float:
         """Return when a kept credit of a dripping quota may be spent: as fast as it gains, the last one more slowly."""
-        if credit < KEPT_FIRST:
-            return min(last_sent_at + 2 / self.gain, self.surely_at(now))
-        return last_sent_at + 1 / self.gain
+        last = credit < KEPT_FIRST
+        paced = last_sent_at + (2 if last else 1) / self.gain
+        early = self._slot_at(in_flight) - (0.35 if last else 0.7) * self.round_trip
+        at = max(paced, early)
+        return at if in_flight else min(at, self.surely_at(now))
 
     def learn(
         self,

@@ -17,7 +17,7 @@ from aiocircle.ratelimit.bucket import Ticket
 from aiocircle.ratelimit.budget import Budget
 
 VERSION = 1
-UNSEEN = 3.0  # seconds after which a process that showed no sign of life is dead
+UNSEEN = 2.0  # seconds after which a process that showed no sign of life is dead
 EXPIRES = 3600.0  # seconds after which a record says nothing of now
 AHEAD = 1.0  # seconds by which a record may be of the future; one from before a reboot is further
 

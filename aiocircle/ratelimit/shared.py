@@ -34,7 +34,7 @@ from aiocircle.ratelimit.quota import NEVER
 from aiocircle.ratelimit.record import UNSEEN, Held, Member, Record, dump, load
 from aiocircle.ratelimit.store import Kept, Store, StoreLostError
 
-HEARTBEAT = 1.0  # seconds between signs of life while there is anything under way or in line
+HEARTBEAT = 0.5  # seconds between signs of life while there is anything under way or in line
 SOONEST, LATEST = 0.003, 0.05  # seconds between looks for another process's answer
 ATTEMPTS, PATIENT_ATTEMPTS = 60, 6  # swaps before the store counts as lost; without a pause between them
 RETRY_FIRST, RETRY_MOST = 1.0, 30.0  # seconds between attempts to find a lost store again

@@ -10,7 +10,7 @@ from attrs import asdict
 
 from benchmarks.limits.clients import CONTESTANTS
 from benchmarks.limits.measure import Figures, measure, merge
-from benchmarks.limits.report import bars, table
+from benchmarks.limits.report import bars, table, trace
 from benchmarks.limits.table import SITUATIONS
 from benchmarks.limits.trial import hold
 
@@ -19,6 +19,8 @@ def main() -> int:
     """Do what the command line asks for; return 1 if a bar is missed."""
     options = _options()
     contestants = options.contestants.split(",")
+    if options.trace is not None:
+        return _trace(options.only, contestants[0], options.trace)
     seeds = range(1 if options.quick else options.seeds)
     figures: dict[str, dict[str, Figures]] = {}
     began = time.perf_counter()
@@ -36,6 +38,14 @@ def main() -> int:
     return bars(figures) if "aiocircle" in contestants else 0
 
 
+def _trace(only: str, contestant: str, seed: int) -> int:
+    for situation in SITUATIONS:
+        if only in situation.name:
+            print(situation.name)
+            print(trace(hold(situation, seed, CONTESTANTS[contestant])))
+    return 0
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
     parser.add_argument("--only", default="", help="situations whose name contains this, or that have this tag")
@@ -43,6 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each; medians of shares, the worst of the rest")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--quick", action="store_true", help="one seed")
+    parser.add_argument("--trace", type=int, metavar="SEED", help="print every request of the first contestant instead")
     return parser.parse_args()
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
-from random import Random
 from typing import Any
 
 from aiocircle.errors import WaitTooLongError

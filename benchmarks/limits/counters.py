@@ -39,7 +39,10 @@ class Steps:
 class Counter(Protocol):
     """One quota of a server."""
 
-    window: float
+    @property
+    def window(self) -> float:
+        """The window's length in seconds."""
+        ...
 
     def limit(self, now: float) -> int:
         """Return how many requests a window holds."""

@@ -1,14 +1,16 @@
 """Figures as lines of a table, and the bars that aiocircle must clear."""
 
 from collections.abc import Callable, Iterator, Mapping
+from math import isnan
 
 from attrs import frozen
 
 from benchmarks.limits.measure import Figures
 from benchmarks.limits.situations import Situation
 from benchmarks.limits.table import SITUATIONS
+from benchmarks.limits.trial import Trial
 
-__all__ = ["bars", "table"]
+__all__ = ["bars", "table", "trace"]
 
 _BY_NAME = {situation.name: situation for situation in SITUATIONS}
 Rows = list[tuple[Situation, Figures]]
@@ -27,6 +29,20 @@ def table(situation: Situation, runs: Mapping[str, Figures]) -> str:
         lines.append(
             f"{label:44}{run.speed:7.1%}{steady}{run.refusals:9}{run.lost:6}{run.first:7}{run.overtaken:11}{pause}"
             f"{'  ' + run.stalled if run.stalled else ''}"
+        )
+    return "\n".join(lines)
+
+
+def trace(trial: Trial) -> str:
+    """Return a line for every request, as it came to the server. Clock is what the server's clock showed."""
+    start = trial.situation.start(trial.seed)
+    lines = [f"{'sent':>10}{'arrived':>11}{'back':>11}  {'clock':12} status  headers"]
+    for attempt in sorted(trial.tries, key=lambda attempt: (isnan(attempt.arrived), attempt.arrived, attempt.sent)):
+        clock = "" if isnan(attempt.arrived) else f"{(start + attempt.arrived) % 3600:.4f}"
+        told = " ".join(f"{name}={value}" for name, value in attempt.headers)
+        lines.append(
+            f"{attempt.sent:10.4f} {attempt.arrived:10.4f} {attempt.back:10.4f}  {clock:12} {attempt.status or 'lost'}  "
+            f"{attempt.bucket} {told}"
         )
     return "\n".join(lines)
 

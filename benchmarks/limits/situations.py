@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import Random
 
-from attrs import field, frozen
+from attrs import frozen
 
 from benchmarks.limits.counters import Counter, FixedWindow, SlidingCounter, SlidingLog, Steps, TokenBucket
 from benchmarks.limits.dialects import Render, kong

@@ -37,8 +37,10 @@ class Try:
 
     bucket: str
     sent: float
+    arrived: float = math.nan
     back: float = math.nan
     status: int = 0
+    headers: Headers = field(factory=list)
 
 
 @define
@@ -110,11 +112,12 @@ class World:
         if fate < self.situation.loss / 2:
             await asyncio.sleep(self._leg())
             raise LostError
+        attempt.arrived = self.now
         verdict = self.server.judge(self.clock.wall(), job.route)
         await asyncio.sleep(self._leg())
         if fate < self.situation.loss:
             raise LostError
-        attempt.back, attempt.status = self.now, verdict.status
+        attempt.back, attempt.status, attempt.headers = self.now, verdict.status, verdict.headers
         job.done = job.done or verdict.accepted
         if not verdict.accepted:
             self._note_pause(attempt.bucket, job.route, verdict.headers)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -18,7 +19,7 @@ from aiocircle.cli.output import Output
 from aiocircle.cli.progress import Progress, line
 from aiocircle.events import LimitWaited, LimitWaiting, TransferEnded
 from aiocircle.ratelimit.bucket import QuotaState
-from aiocircle.ratelimit.lane import BucketSnapshot
+from aiocircle.ratelimit.lane import BucketSnapshot, Sharer
 from aiocircle.testing import KongLimits, Simulator, World
 
 Result = subprocess.CompletedProcess[str]
@@ -133,6 +134,19 @@ def test_a_limit_that_is_used_up_is_shown_and_not_waited_for(aiocircle: Run, hos
     assert result.stdout.endswith("  the host refused: the limit is used up\n")
 
 
+def test_a_shared_budget_shows_who_shares_it_and_its_last_request_is_left_to_them(
+    aiocircle: Run, host: Host, tmp_path: Path
+) -> None:
+    flags = ("limits", "--host", host({"minute": 3}).url, "--limiter", f"sqlite:{tmp_path / 'budget.db'}")
+    first = aiocircle(*flags)
+    assert re.search(r"per minute +3 +1 +2 .*\n.*\n  waiting    nobody in this process\n", first.stdout)
+    assert re.search(r"  shared by  1 process\n    \S.* 0 waiting  seen now\n", first.stdout)
+    aiocircle(*flags)
+    (one,) = buckets(aiocircle(*flags, "--json"))
+    assert [(quota["used"], quota["remaining"]) for quota in one["quotas"]] == [(2, 1)]
+    assert (one["sent"], one["problem"]) == (2, "not asked: what is left of a window is left to others")
+
+
 def test_without_a_token_the_host_is_asked_anonymously(aiocircle: Run, host: Host) -> None:
     result = aiocircle("limits", "--host", host({"second": 5}).url, CIRCLE_TOKEN=None)
     assert (result.returncode, result.stderr) == (0, "")
@@ -215,6 +229,13 @@ def test_the_host_is_asked_once_in_a_window_and_never_for_its_last_request(
     quotas: list[QuotaState], interval: float | None, seconds: float
 ) -> None:
     assert until_next(quotas, interval) == seconds
+
+
+def test_the_longest_lines_of_a_shared_budget_come_first() -> None:
+    sharers = [Sharer(f"host {number:02}", number, number / 4) for number in range(12)]
+    lines = shown(Told(bucket(waiting=0, processes=12, sharers=tuple(sharers))))
+    assert lines[-12:-10] == ["  shared by  12 processes", f"    {'host 11':32}       11 waiting  seen 3 s ago"]
+    assert lines[-1] == "    and 2 more"
 
 
 # --- what a download says ---------------------------------------------------------------------------------------------
