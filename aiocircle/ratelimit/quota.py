@@ -75,7 +75,6 @@ class Quota:
     spent: int = 0
     groups: list[str] = field(factory=list)
     slots: list[float] = field(factory=list)
-    counted: int = 0
     round_trip: float = 0.0
     skipped: int = 0
 
@@ -146,10 +145,13 @@ class Quota:
 
         Those under way count as if they came now.
         """
-        if self.length is None or self.limit is None or self.counted < self.limit:
+        if self.length is None or self.limit is None:
             return 0.0
         stride = -(-self.limit // SLOTS)
-        return self.slots[min(in_flight // stride, len(self.slots) - 1)] + self.length
+        if len(self.slots) * stride < self.limit:
+            return 0.0
+        newer = max(0, (self.limit - 1 - self.skipped - in_flight) // stride)  # entries that may still count
+        return self.slots[max(0, len(self.slots) - 1 - newer)] + self.length
 
     def _drip_at(self, now: float, credit: int, in_flight: int, last_sent_at: float) -> float:
         """Return when a kept credit of a dripping quota may be spent: as fast as it gains, the last one more slowly."""
@@ -284,10 +286,8 @@ class Quota:
             return
         self.skipped = 0
         self.slots.append(now)
-        self.counted += stride
-        while self.counted - stride >= self.limit:
+        if (len(self.slots) - 1) * stride > self.limit:
             del self.slots[0]
-            self.counted -= stride
 
 
 def _reset_of(fact: QuotaFact) -> float:
