@@ -52,9 +52,8 @@ def measure(trial: Trial) -> Figures:
     """Compute the figures of one run."""
     accepted = sorted(attempt.back for attempt in trial.tries if attempt.status == 200)
     lost = trial.situation.requests - sum(job.done for job in trial.jobs)
-    ended = max((attempt.back for attempt in trial.tries if not math.isnan(attempt.back)), default=math.inf)
     best = _optimum(trial.situation, trial.seed, 0.0)[-1]
-    seconds = ended if lost or not accepted else accepted[-1]
+    seconds = trial.ended if lost or not accepted else accepted[-1]
     return Figures(
         speed=best / seconds,
         steady=_steady(trial, accepted, seconds) if "steady" in trial.situation.tags else None,

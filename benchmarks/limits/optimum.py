@@ -1,12 +1,13 @@
 """The client that cannot be beaten: it knows the policy, the moment, and what others will send.
 
 It sends each request so that it arrives at the first moment at which the policy accepts it, after its predecessor, and
-with as many requests under way as the contestants have workers. Its way there and back takes the average time. What
-others ask for in a window (``Bucket.foreign``) is theirs: it leaves it to them. It loses nothing on the way.
+with as many requests under way as the contestants have workers. Its way there and back takes the average time, and it loses
+nothing on the way. Others who use the same token get what it leaves, which is little: a considerate client is slower.
+Where a server counts late it does not exploit that, so there a contestant may be faster.
 """
 
 from benchmarks.limits.counters import FixedWindow
-from benchmarks.limits.policies import Bucket, Server
+from benchmarks.limits.policies import Server
 from benchmarks.limits.situations import Situation
 
 __all__ = ["answers"]
@@ -24,7 +25,7 @@ def answers(situation: Situation, seed: int, *, endless: float = 0.0) -> list[fl
     _count_at_once(server)
     start = situation.start(seed)
     times: list[float] = []
-    for name, bucket in server.buckets.items():
+    for name in server.buckets:
         loads = [load for load in situation.loads if server.routes[load.route] == name]
         route = loads[0].route
         total = sum(load.requests for load in loads)
@@ -34,17 +35,15 @@ def answers(situation: Situation, seed: int, *, endless: float = 0.0) -> list[fl
         while len(arrivals) < total if not endless else moment < start + endless:
             if len(arrivals) >= workers:
                 moment = max(moment, arrivals[-workers] + situation.mean_rtt)
-            moment = _accepted(server, bucket, route, moment)
+            moment = _accepted(server, route, moment)
             arrivals.append(moment)
         times += [arrival - start + situation.mean_rtt / 2 for arrival in arrivals]
     return sorted(times)
 
 
-def _accepted(server: Server, bucket: Bucket, route: str, moment: float) -> float:
+def _accepted(server: Server, route: str, moment: float) -> float:
     while True:
         moment = server.opening(moment, route)
-        if bucket.foreign:
-            bucket.let_others_in(moment, bucket.window_end(moment))
         if server.judge(moment, route).accepted:
             return moment
 

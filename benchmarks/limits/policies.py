@@ -45,7 +45,7 @@ class Bucket:
 
     def judge(self, now: float) -> tuple[bool, Headers]:
         """Judge and count one request of ours."""
-        self.let_others_in(now, now)
+        self._let_others_in(now)
         if self.guard is not None and self.guard.left(now) < 1:
             return False, [*self.render(self.counters, now, False), ("Retry-After", "1")]
         accepted = self._take(now)
@@ -63,18 +63,12 @@ class Bucket:
 
     def peek(self, now: float) -> float:
         """Return the last of the moments at which each counter has room again; asks of no moment but now."""
-        return max(counter.opening(now) for counter in self._enforced())
+        return max(counter.opening(now) for counter in self.enforced())
 
-    def let_others_in(self, now: float, until: float) -> None:
-        """Judge and count what others send up to ``until``, as if it were sent now."""
-        while self._foreign_seen < len(self.foreign) and self.foreign[self._foreign_seen] <= until:
-            at = self.foreign[self._foreign_seen]
+    def _let_others_in(self, now: float) -> None:
+        while self._foreign_seen < len(self.foreign) and self.foreign[self._foreign_seen] <= now:
+            self._take(self.foreign[self._foreign_seen])
             self._foreign_seen += 1
-            self._take(min(at, now))
-
-    def window_end(self, now: float) -> float:
-        """Return when the first counter's window ends."""
-        return now + self.counters[0].reset(now)
 
     def _take(self, now: float) -> bool:
         accepted = all(counter.left(now) > 0 for counter in self.counters)
@@ -83,7 +77,8 @@ class Bucket:
                 counter.charge(now)
         return accepted
 
-    def _enforced(self) -> list[Counter]:
+    def enforced(self) -> list[Counter]:
+        """Return all counters, the hidden one too."""
         return [*self.counters, *([self.guard] if self.guard is not None else [])]
 
 
