@@ -28,7 +28,7 @@ from aiocircle.ratelimit.quota import DEFAULT_WINDOW, NEVER, Mark, Quota
 COLD_WIDTH = 2
 FIRST_WIDTH = 8
 BLIND_RATE, BLIND_GROWTH = 10.0, 2.0  # requests a second, and growth a second, without headers
-LONG_RATE, LONG_GROWTH = 40.0, 2.0  # with headers that speak of long windows only
+LONG_RATE, LONG_GROWTH, LONG_GENTLE = 40.0, 2.0, 1.2  # with headers that speak of long windows only
 BURST_BLIND_WINDOW = 10.0  # seconds; a longer window tells nothing about bursts inside it
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
@@ -134,7 +134,9 @@ class Bucket:
             return at, "budget"
         paced = self.last_sent_at + self.spacing if self.spacing else 0.0
         if self.pace is not None:
-            paced = max(paced, self.pace.next_at)
+            paced = max(paced, self.pace.ready_at(now, in_flight))
+            if paced == NEVER:
+                return NEVER, "answer"
         return (paced, "pace") if paced > at else (at, "budget")
 
     def send(self, now: float, group: str = "") -> Ticket:
@@ -147,7 +149,7 @@ class Bucket:
             if self.pace is None and not self.answered:
                 self.pace = Pace(BLIND_RATE, BLIND_GROWTH, now)
         if self.pace:
-            self.pace.spend(now, self.sent - self.answered)
+            self.pace.spend(now)
         marks = {}
         for name, quota in self.quotas.items():
             quota.spent += quota.share > 1
@@ -266,7 +268,7 @@ class Bucket:
         if shortest <= BURST_BLIND_WINDOW:
             self.pace = None
         elif self.answered == 1 and self.metered:
-            self.pace = Pace(LONG_RATE, LONG_GROWTH, now)
+            self.pace = Pace(LONG_RATE, LONG_GROWTH, now, gentle=LONG_GENTLE)
 
     def _refuse(self, ticket: Ticket, facts: RateFacts, now: float, jitter: float) -> None:
         self.refused += 1
@@ -276,8 +278,8 @@ class Bucket:
             backoff = min(BACKOFF_CAP, BACKOFF_FIRST * 2**self.failures)
             pause = max(pause, backoff * (1 - SPREAD + 2 * SPREAD * jitter))
         unexplained = not any(fact.remaining == 0 for fact in facts.quotas)
-        if current and unexplained and self.metered:
-            self._strike(now)
+        if current and unexplained and self.metered and not facts.unavailable:
+            self._strike(now, now + pause)
         if not current and facts.backoff and self.paused_until > now:
             return
         self.paused_until = max(self.paused_until, now + pause)
@@ -286,9 +288,9 @@ class Bucket:
             self.paused_at = now
         self.probation = True
 
-    def _strike(self, now: float) -> None:
+    def _strike(self, now: float, until: float) -> None:
         """A refusal that no quota explains: a limit nobody shows. Go on below the rate at which it struck."""
         if self.pace is None:
             self.pace = Pace(NEVER if not self.answered else max(1.0, self.width), 1.0, now)
-        self.pace.strike(now)
+        self.pace.strike(now, until)
         self.width = min(self.width, FIRST_WIDTH)

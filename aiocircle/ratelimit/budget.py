@@ -120,6 +120,8 @@ class Budget:
             elsewhere = self._sent_elsewhere(name, fact.limit, bucket)
             if last is not None and ticket.sent_at >= last.at:
                 self._weigh(ticket, group, bucket, last, last.room - fact.remaining, elsewhere - last.elsewhere)
+                if self._contradicts(ticket, group, name, last, fact.remaining):
+                    group.alone += 1
             group.tracks[name] = _Track(
                 fact.remaining,
                 now,
@@ -150,6 +152,19 @@ class Budget:
             group.joint += 1
         elif drop > most_of_all + sent_elsewhere:
             group.joint = 0
+
+    def _contradicts(self, ticket: Ticket, group: Group, name: str, last: _Track, room: int) -> bool:
+        """Tell whether another group of the bucket was shown less, in between, although this one's own went down."""
+        least = max(0, ticket.group_answered - last.group_sent) + 1
+        most = group.sent - last.group_answered - 1
+        if not max(1, least) <= last.room - room <= most:
+            return False
+        others = (
+            other.tracks[name]
+            for other in self.groups.values()
+            if other is not group and other.bucket == group.bucket and name in other.tracks
+        )
+        return any(last.at < track.at <= ticket.sent_at and track.room <= room for track in others)
 
     def _sent_elsewhere(self, name: str, limit: int | None, here: Bucket) -> int:
         return sum(

@@ -47,7 +47,8 @@ from aiocircle.ratelimit.fields import (
 
 _MOMENT = 9  # digits; from there on a number may be seconds since the epoch
 _MAX_FIELD = 8192  # characters; nobody sends a longer rate header
-_REFUSALS = frozenset({429, 503})
+SERVICE_UNAVAILABLE = 503
+_REFUSALS = frozenset({429, SERVICE_UNAVAILABLE})
 
 
 @attrs.frozen
@@ -88,16 +89,19 @@ class RateFacts:
         pause: Seconds for which nothing should be sent, only on 429 and 503: ``retry_after``, else the longest reset
             of an exhausted quota.
         backoff: This is a 429 or 503 that does not say how long to pause, or says zero: wait by a rule of your own.
+        unavailable: This is a 503: the host is in trouble, which says nothing of a rate.
     """
 
     quotas: tuple[QuotaFact, ...] = ()
     retry_after: float | None = None
     pause: float | None = None
     backoff: bool = False
+    unavailable: bool = False
 
 
 _NOTHING = RateFacts()
 _BACKOFF = RateFacts(backoff=True)
+_UNAVAILABLE = RateFacts(backoff=True, unavailable=True)
 
 
 def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: float) -> RateFacts:
@@ -120,14 +124,15 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
             seen.setdefault(field, []).append(value)
     refused = status in _REFUSALS
     if not seen or (len(seen) == 1 and _DATE in seen):
-        return _BACKOFF if refused else _NOTHING
+        return (_UNAVAILABLE if status == SERVICE_UNAVAILABLE else _BACKOFF) if refused else _NOTHING
     clock = ServerClock(seen.get(_DATE, ()), wall)
     quotas = () if _is_cached(seen) else _read_quotas(seen, clock)
     if not refused:
         return RateFacts(quotas) if quotas else _NOTHING
     retry_after = _longest(read_delays(seen.get(_RETRY_AFTER, ()), clock, epoch=False))
     pause = _reset_of_exhausted(quotas) if retry_after is None else retry_after
-    return RateFacts(quotas, retry_after, pause, backoff=not pause)
+    unavailable = status == SERVICE_UNAVAILABLE
+    return RateFacts(quotas, retry_after, pause, backoff=not pause, unavailable=unavailable)
 
 
 def _reset_of_exhausted(quotas: Sequence[QuotaFact]) -> float | None:

@@ -2,20 +2,25 @@
 
 A limit that nobody shows is found by meeting it, so what matters is how many requests meet it. At most as many as are
 under way, and of those only what is above the limit. So the rate grows fast while very few are under way, and gently
-once the round trip is what binds; a refusal (a *strike*) puts it below the rate at which it struck, for long.
+once the round trip is what binds; a refusal (a *strike*) puts it below the rate at which it struck, for long. Where a strike asks for a
+long pause, a long window was used up: what was accepted between two of them is its quota, the time between them its
+length. From the least that it can be, one request goes at a time.
 
 Sources: the shape of TCP's slow start and CUBIC's plateau; botocore's adaptive mode, which has no plateau.
 """
 
 from attrs import define, field
 
-FAST_WIDTH = 3  # under way while the rate grows fast
+from aiocircle.ratelimit.quota import NEVER
+
+FAST_WIDTH = 3  # under way at most while the rate grows fast
 FAST_MOST = 30.0  # seconds; by then every rate is faster than any network
-GENTLE = 1.1  # growth a second once the round trip binds
+GENTLE = 1.06  # growth a second once the round trip binds
 BACK = 0.9  # of the rate at which it struck
 SLOWEST = 0.5  # requests a second
-HOLD = 30.0  # seconds without growth after the first strike; doubled by each further one
+HOLD = 120.0  # seconds without growth after the first strike; doubled by each further one
 REGROWTH = 1.02
+LONG_PAUSE = 3.0  # seconds; who asks for so much has a long window
 SECOND = 1.0
 REMEMBERED = 512  # accepted answers; faster than so many a second nothing is measured
 LUMP = 0.004  # seconds: what may leave together, since timers are no finer
@@ -29,29 +34,53 @@ class Pace:
     growth: float
     since: float
     fast: bool = True
+    bound: bool = False
+    gentle: float = GENTLE
     strikes: int = 0
     next_at: float = 0.0
     accepted: list[float] = field(factory=list)
+    quota: int = 0
+    period: float = 0.0
+    opened: float = -1.0
+    used: int = 0
 
     def rate_at(self, now: float) -> float:
         """Return the rate."""
         return float(self.rate * self.growth ** min(max(0.0, now - self.since), FAST_MOST))
 
-    def spend(self, now: float, in_flight: int) -> None:
-        """Take the place of one request, the last of those under way. A lull saves up one request, and no burst."""
-        if self.fast and in_flight > FAST_WIDTH:
+    def ready_at(self, now: float, in_flight: int) -> float:
+        """Return when the next request may leave; ``NEVER``: after an answer."""
+        if self.fast and in_flight >= FAST_WIDTH:
+            self.bound = True
+            return NEVER
+        if self.quota and self.used + in_flight >= self.quota:
+            if in_flight:
+                return NEVER
+            if self.period:
+                return max(self.next_at, self.opened + self.period)
+        return self.next_at
+
+    def spend(self, now: float) -> None:
+        """Take the place of one request. A lull saves up one request, and no burst."""
+        if self.fast and self.bound and now - self.since >= SECOND:
             self._go_gently(now)
         spacing = 1 / self.rate_at(now)
         self.next_at = max(self.next_at, now - max(LUMP, spacing)) + spacing
 
     def accept(self, now: float) -> None:
         """Count an accepted answer."""
+        if self.period and now >= self.opened + self.period:
+            self.opened += self.period * ((now - self.opened) // self.period)
+            self.used = 0
+        self.used += 1
         self.accepted.append(now)
         if len(self.accepted) > REMEMBERED:
             del self.accepted[: REMEMBERED // 2]
 
-    def strike(self, now: float) -> None:
-        """Go on below the rate at which a limit that nobody shows was met."""
+    def strike(self, now: float, until: float) -> None:
+        """Learn from a refusal that asks for a pause: go on below the rate, or within the quota, that it met."""
+        if until - now >= LONG_PAUSE:
+            self._learn_window(until)
         recent = sum(at > now - SECOND for at in self.accepted)
         reached = min(self.rate_at(now), float(max(recent, 1)))
         self.strikes += 1
@@ -59,7 +88,13 @@ class Pace:
         self.growth, self.since, self.fast = REGROWTH, now + HOLD * 2.0 ** (self.strikes - 1), False
         self.next_at = now + 1 / self.rate
 
+    def _learn_window(self, until: float) -> None:
+        if self.opened >= 0 and until > self.opened:
+            self.period = until - self.opened if not self.period else min(self.period, until - self.opened)
+        self.quota = max(1, self.used if self.period else max(self.quota, self.used))
+        self.opened, self.used = until, 0
+
     def _go_gently(self, now: float) -> None:
         recent = sum(at > now - SECOND for at in self.accepted)
-        self.rate = min(self.rate_at(now), max(self.rate, recent * GENTLE))
-        self.growth, self.since, self.fast = GENTLE, now, False
+        self.rate = max(SLOWEST, min(self.rate_at(now), float(recent)))
+        self.growth, self.since, self.fast = self.gentle, now, False

@@ -38,6 +38,7 @@ DRIPS_AFTER = 2  # partial refills in a row that make it a dripping quota
 KEPT_FIRST, KEPT_LATER = 2, 1  # credits held back for scouts: while the window's phase is unknown, and after
 SMALL_LIMIT = 4  # nothing is held back from less
 DRIFT = 2e-4  # of a window: how far two clocks may part in one
+ROUNDED = 1.0  # seconds by which a reset may be rounded up; trusted only with a credit at hand
 SLOTS = 64  # answers remembered, evenly spread, for a window's length of them
 
 
@@ -60,9 +61,13 @@ class Quota:
     floor: int
     earliest: float
     latest: float
+    not_before: float
     begun_after: float
     begun_by: float
+    top: float
     aligned: bool = False
+    least_length: float = 0.0
+    most_length: float = NEVER
     refills: int = 0
     learnt_at: float = 0.0
     floor_at: float = 0.0
@@ -93,8 +98,10 @@ class Quota:
             floor=room,
             earliest=sent_at,
             latest=now + _reset_of(fact),
+            not_before=sent_at + _reset_of(fact) - ROUNDED,
             begun_after=sent_at - (length or NEVER),
             begun_by=now,
+            top=NEVER if fact.limit is None else answered_at_send + fact.limit,
             aligned=fact.system == "x" and length is not None,
             learnt_at=sent_at,
             floor_at=sent_at,
@@ -190,11 +197,18 @@ class Quota:
         self.limit, self.unseen, self.answered_at, self.round_trip = fact.limit, 0, now, now - sent_at
         self._remember(now, refused=refused)
         refilled = not refused and mark is not None and room >= mark.floor and mark.refills == self.refills
+        if refilled and self.aligned and self.refills and now < self._not_over_before():
+            return  # the host counts late: what it shows was true before requests that it had answered
         late = not refused and sent_at >= self.latest
         if refilled or late:
             ours = 1 if self.dripping and alone else sent - answered_at_send
             full = fact.limit is None or (room + ours >= fact.limit and (alone or not self.dripping))
-            self._refill(fact, room, full=full or not refilled, alone=alone, sent_at=sent_at, sent=sent, now=now)
+            full = full or not refilled
+            self._refill(fact, room, full=full, alone=alone, sent_at=sent_at, sent=sent, now=now)
+            if not full or fact.limit is None:
+                self.top = NEVER
+            else:
+                self.top = answered_at_send + fact.limit
         elif sent_at >= self.learnt_at:
             if room < self.floor:
                 self.floor, self.floor_at = room, sent_at
@@ -202,10 +216,12 @@ class Quota:
             self.earliest = max(self.earliest, sent_at)
             end = now + _reset_of(fact)
             self.latest = end if refused and not room else min(self.latest, end)
+            self.not_before = max(self.not_before, sent_at + _reset_of(fact) - ROUNDED)
             self.spent += not refused
         if self.ceiling > self.cap and self.drips == 0:
             self.shared_until = now + min(SHARED_AT_MOST, SHARED_WINDOWS * (fact.window or DEFAULT_WINDOW))
-        self.ceiling = min(max(self.ceiling, room + answered_at_send + (not refused)), self.cap)
+        ceiling = max(self.ceiling, room + answered_at_send + (not refused))
+        self.ceiling = int(min(ceiling, self.cap, self.top))
 
     def _refill(
         self, fact: QuotaFact, room: int, *, full: bool, alone: bool, sent_at: float, sent: int, now: float
@@ -222,8 +238,13 @@ class Quota:
         self.floor, self.floor_at, self.cap = room, sent_at, room + sent
         self.earliest = sent_at
         self.latest = now + _reset_of(fact)
-        if full and self.length is not None:
-            self.latest = min(self.latest, self.begun_by + self.length)
+        self.not_before = sent_at + _reset_of(fact) - ROUNDED
+        if full:
+            self.latest = min(self.latest, self.begun_by + (self.length or self.most_length))
+
+    def _not_over_before(self) -> float:
+        """Return when the window of a clock ends at the earliest; minus infinity where its length is not known."""
+        return -NEVER if self.length is None else self.begun_after + self.length * (1 - DRIFT)
 
     def _gain_shown(self, room: int, now: float) -> float:
         """Return requests a second: what a window of known length gives on the average, else what came back at least."""
@@ -237,9 +258,10 @@ class Quota:
         length = self.length
         after, by = (sent_at if alone and not self.aligned else self.earliest), now
         if length is None:
+            self._measure(now)
             self.begun_after, self.begun_by = after, by
             return
-        if now < self.begun_after + length - DRIFT * length:
+        if now < self._not_over_before():
             self.aligned = True  # sooner than a window after the request that would have opened the last one
         if self.aligned:
             windows = max(1, round(((after + by) - (self.begun_after + self.begun_by)) / (2 * length)))
@@ -250,11 +272,20 @@ class Quota:
                 after, by = max(after, known_after), min(by, known_by)
         self.begun_after, self.begun_by = after, by
 
+    def _measure(self, now: float) -> None:
+        """Narrow down how long a window of untold length is; start anew where sightings contradict each other."""
+        if not self.refills:
+            return
+        self.most_length = min(self.most_length, now - self.begun_after)
+        self.least_length = max(self.least_length, self.earliest - self.begun_by)
+        if self.least_length > self.most_length:
+            self.least_length, self.most_length = 0.0, NEVER
+
     def _next(self) -> tuple[float, float]:
         """Return the interval in which the next window begins."""
-        first = self.earliest
-        if self.length is not None and self.refills:
-            first = max(first, self.begun_after + self.length)
+        first = max(self.earliest, self.not_before)
+        if self.refills:
+            first = max(first, self.begun_after + (self.length or self.least_length))
         return first, max(first, self.latest)
 
     def _kept(self, waiting: int, credit: int) -> int:
@@ -273,7 +304,7 @@ class Quota:
         if not self.refills:  # the last one goes when the reset says, which may be wrong
             share = 1 / 4 if credit >= KEPT_FIRST else 1
         else:
-            share = 1 / 2 if self.aligned else 1 / 4
+            share = 1 / 4 if self.length is not None and not self.aligned else 1 / 2
         return first + share * (last - first)
 
     def _remember(self, now: float, *, refused: bool) -> None:

@@ -54,6 +54,10 @@ class Record:
     tickets: dict[str, Held] = field(factory=dict)
     members: dict[str, Member] = field(factory=dict)
 
+    def is_current(self, now: float) -> bool:
+        """Tell whether it still says something of now."""
+        return now - EXPIRES < self.updated_at < now + AHEAD
+
     def reap(self, now: float) -> bool:
         """Count the tickets of dead processes as lost, and tell whether there were any dead."""
         dead = [name for name, member in self.members.items() if member.seen_at < now - UNSEEN]
@@ -103,6 +107,4 @@ def load(text: bytes | None, now: float) -> Record:
         record: Record = _structure(content, Record)
     except Exception:  # noqa: BLE001 -- whatever is wrong with it, it is dropped
         return Record()
-    if not now - EXPIRES < record.updated_at < now + AHEAD:
-        return Record()
-    return record
+    return record if record.is_current(now) else Record()

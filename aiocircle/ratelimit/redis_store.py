@@ -64,6 +64,7 @@ class RedisStore:
         self._time = ServerTime()
         self._client: Any = None
         self._script: Any = None
+        self._redis: Any = None
 
     @property
     def name(self) -> str:
@@ -85,6 +86,7 @@ class RedisStore:
             ConfigurationError: The package is missing, the address is none, or the server wants another password.
         """
         if self._client is None:
+            self._redis = await asyncio.to_thread(_load_redis)
             self._client = self._connect()
             self._script = self._client.register_script(SCRIPT)
         await self.read("aiocircle")
@@ -105,20 +107,15 @@ class RedisStore:
             await client.aclose()
 
     def _connect(self) -> Any:
+        redis = self._redis
         try:
-            from redis.asyncio import Redis  # noqa: PLC0415 -- an extra, and slow to import
-            from redis.asyncio.retry import Retry  # noqa: PLC0415
-            from redis.backoff import NoBackoff  # noqa: PLC0415
-        except ImportError:
-            raise ConfigurationError(
-                "a limiter in Redis needs the package redis", hint="pip install 'aiocircle[redis]'"
-            ) from None
-        try:
-            return Redis.from_url(
+            return redis.asyncio.Redis.from_url(
                 self._url,
                 socket_timeout=PATIENCE,
                 socket_connect_timeout=PATIENCE,
-                retry=Retry(NoBackoff(), 1),  # a server that was started anew is met by connections that are gone
+                driver_info=None,  # or it would read its own version from the disk, in the event loop
+                # once more at once: a server that was started anew is met by connections that are gone
+                retry=redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 1),
             )
         except ValueError:
             raise ConfigurationError(
@@ -126,20 +123,30 @@ class RedisStore:
             ) from None
 
     async def _run(self, key: str, arguments: list[Any]) -> Kept:
-        from redis.exceptions import AuthenticationError, RedisError  # noqa: PLC0415 -- see _connect
-
         if self._client is None:
             raise StoreLostError("it is not open")
         sent = self._clock()
         try:
             async with asyncio.timeout(PATIENCE):
                 mark, text, seconds, micros = await self._script(keys=[key], args=arguments)
-        except AuthenticationError:
+        except self._redis.AuthenticationError:
             raise ConfigurationError(
                 f"{self.name} does not accept the limiter's user or password",
                 hint="put them into its address: redis://user:password@host:6379/0",
             ) from None
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
+        except (self._redis.RedisError, OSError, TimeoutError, ValueError) as error:
             raise StoreLostError(type(error).__name__) from None
         self._time.saw(int(seconds) + int(micros) / 1e6, sent, self._clock())
         return Kept(mark.decode() if mark else None, text)
+
+
+def _load_redis() -> Any:
+    """Import the package, which is an extra, slow to import, and reads files meanwhile."""
+    try:
+        import redis.asyncio.retry  # noqa: PLC0415
+        import redis.backoff  # noqa: PLC0415
+    except ImportError:
+        raise ConfigurationError(
+            "a limiter in Redis needs the package redis", hint="pip install 'aiocircle[redis]'"
+        ) from None
+    return redis

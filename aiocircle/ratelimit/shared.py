@@ -234,6 +234,8 @@ class SharedLane(Lane):
         kept = self._kept if by_myself else await self.store.read(self.key)
         for attempt in range(ATTEMPTS):
             known = self._record if kept.mark == self._kept.mark else None
+            if known is not None and not known.is_current(self.now()):
+                known = None
             self._record = None  # from here on it is somebody's opinion, until the swap
             record = load(kept.text, self.now()) if known is None else known
             now = max(self.now(), record.updated_at)
