@@ -161,10 +161,11 @@ class Bucket:
         self.sent -= 1
         self._leave_cold(ticket.group)
 
-    def lost(self, ticket: Ticket) -> None:
+    def lost(self, ticket: Ticket, now: float) -> None:
         """Record that no answer will come. The host may have counted it; not counting it here would leak credit."""
         self.answered += 1
         self._leave_cold(ticket.group)
+        self._remember(ticket.group, now)
 
     def answer(self, ticket: Ticket, facts: RateFacts, now: float, *, refused: bool, jitter: float = 0.5) -> None:
         """Learn from an answer.
@@ -186,6 +187,7 @@ class Bucket:
         if refused:
             self._refuse(ticket, facts, now, jitter)
         else:
+            self._remember(ticket.group, now)
             self._accept(ticket, facts, now)
 
     def states(self, now: float) -> tuple[QuotaState, ...]:
@@ -241,6 +243,11 @@ class Bucket:
             self.lowered += quota.shared_until > before
         if ticket.group not in quota.groups:
             quota.groups.append(ticket.group)
+
+    def _remember(self, group: str, now: float) -> None:
+        for quota in self.quotas.values():
+            if group in quota.groups:
+                quota.remember(now)
 
     def _forget_unseen(self, group: str, facts: RateFacts) -> None:
         if not facts.quotas or len(facts.quotas) == len(self.quotas):

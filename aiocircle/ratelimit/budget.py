@@ -85,10 +85,10 @@ class Budget:
         self.groups[ticket.group].sent -= 1
         self.bucket_of(ticket.group).withdraw(ticket)
 
-    def lost(self, ticket: Ticket) -> None:
+    def lost(self, ticket: Ticket, now: float) -> None:
         """Record that no answer will come."""
         self.groups[ticket.group].answered += 1
-        self.bucket_of(ticket.group).lost(ticket)
+        self.bucket_of(ticket.group).lost(ticket, now)
 
     def answer(self, ticket: Ticket, facts: RateFacts, now: float, *, refused: bool, jitter: float = 0.5) -> None:
         """Learn from an answer; see ``Bucket.answer``."""

@@ -144,7 +144,7 @@ class Lane:
 
     def lost(self, ticket: Ticket) -> None:
         """Record that no answer will come."""
-        self.budget.lost(ticket)
+        self.budget.lost(ticket, self.now())
         self.advance()
 
     def close(self) -> None:

@@ -90,7 +90,7 @@ class Quota:
         """Return the quota that an answer shows for the first time."""
         length = fact.window
         cap = room + sent
-        quota = cls(
+        return cls(
             limit=fact.limit,
             length=length,
             ceiling=min(room + answered_at_send + (not refused), cap),
@@ -108,8 +108,6 @@ class Quota:
             answered_at=now,
             spent=1,
         )
-        quota._remember(now, refused=refused)
-        return quota
 
     def credit(self, sent: int) -> int:
         """Return how many more requests may leave."""
@@ -195,7 +193,6 @@ class Quota:
             refused: The request was not accepted.
         """
         self.limit, self.unseen, self.answered_at, self.round_trip = fact.limit, 0, now, now - sent_at
-        self._remember(now, refused=refused)
         refilled = not refused and mark is not None and room >= mark.floor and mark.refills == self.refills
         if refilled and self.aligned and self.refills and now < self._not_over_before():
             return  # the host counts late: what it shows was true before requests that it had answered
@@ -307,9 +304,9 @@ class Quota:
             share = 1 / 4 if self.length is not None and not self.aligned else 1 / 2
         return first + share * (last - first)
 
-    def _remember(self, now: float, *, refused: bool) -> None:
-        """Keep, of at least the last ``limit`` accepted answers, the receipt of every n-th."""
-        if refused or self.length is None or self.limit is None:
+    def remember(self, now: float) -> None:
+        """Keep, of at least the last ``limit`` requests that may have counted, the time of every n-th."""
+        if self.length is None or self.limit is None:
             return
         stride = -(-self.limit // SLOTS)
         self.skipped += 1

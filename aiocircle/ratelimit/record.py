@@ -62,14 +62,14 @@ class Record:
         """Count the tickets of dead processes as lost, and tell whether there were any dead."""
         dead = [name for name, member in self.members.items() if member.seen_at < now - UNSEEN]
         for name in dead:
-            self.drop(name)
+            self.drop(name, now)
         return bool(dead)
 
-    def drop(self, name: str) -> None:
+    def drop(self, name: str, now: float) -> None:
         """Remove a process; of what it has under way, no answer will come."""
         self.members.pop(name, None)
         for key in [key for key, held in self.tickets.items() if held.owner == name]:
-            self.budget.lost(self.tickets.pop(key).ticket)
+            self.budget.lost(self.tickets.pop(key).ticket, now)
 
     def others(self, name: str) -> list[Member]:
         """Return the processes beside this one."""
