@@ -117,7 +117,7 @@ class Client(Namespaces):
             store=None if self._shared is None else self._shared.store(self._clock.monotonic),
             identity=budget_identity(self._token, self.host),
         )
-        self._session = Session(
+        session = Session(
             Transport(self._given_session, trust_env=self._trust_env),
             limiter,
             origin=self.host,
@@ -130,7 +130,8 @@ class Client(Namespaces):
             clock=self._clock,
             on_event=self._on_event,
         )
-        await self._session.__aenter__()
+        await session.__aenter__()
+        self._session = session
         return self
 
     async def __aexit__(

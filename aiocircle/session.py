@@ -154,8 +154,12 @@ class Session:
         return other
 
     async def __aenter__(self) -> Self:
-        await self.limiter.open()
         await self._transport.__aenter__()
+        try:
+            await self.limiter.open()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:

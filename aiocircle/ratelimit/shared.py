@@ -90,6 +90,7 @@ class SharedLane(Lane):
     _record: Record | None = None
     _members: list[Member] = field(factory=list)
     _alone: Record | None = None
+    _parts: int = 1
     _stepping: bool = False
     _retry_in: float = RETRY_FIRST
     _beat: Timer | None = None
@@ -111,7 +112,7 @@ class SharedLane(Lane):
     def lost(self, ticket: Ticket) -> None:
         """Record that no answer will come."""
         self._counts[0] += 1
-        self._say(ticket, lambda budget, mine, _: budget.lost(mine))
+        self._say(ticket, lambda budget, mine, now: budget.lost(mine, now))
         self.advance()
 
     def advance(self) -> None:
@@ -223,6 +224,7 @@ class SharedLane(Lane):
         try:
             while self._due:
                 self._due = False
+                _divide(record.budget, self._parts)
                 outcome, _ = self._step(record, max(self.now(), record.updated_at))
                 self._settle(outcome)
         finally:
@@ -295,7 +297,7 @@ class SharedLane(Lane):
     def _farewell(self, record: Record, now: float) -> tuple[_Outcome, bool]:
         outcome, changed = self._step(record, now)
         known = self.me in record.members
-        record.drop(self.me)
+        record.drop(self.me, now)
         return outcome, changed or known
 
     def _know(self, kept: Kept, record: Record) -> None:
@@ -371,10 +373,10 @@ class SharedLane(Lane):
         mine = {*self._keys.values(), *(word.key for word in self._outbox)}
         for name in list(record.members):
             if name != self.me:
-                record.drop(name)
+                record.drop(name, now)
         for key in [key for key in record.tickets if key not in mine]:
-            record.budget.lost(record.tickets.pop(key).ticket)  # granted by a swap of which nothing was heard
-        _divide(record.budget, parts)
+            record.budget.lost(record.tickets.pop(key).ticket, now)  # granted by a swap of which nothing was heard
+        self._parts = parts
         self._record, self._alone, self.budget, self._members = None, record, record.budget, []
         self.on_event(LimiterStoreLost(store=self.store.name, reason=str(error), parts=parts))
         self._disarm()
@@ -404,9 +406,9 @@ class SharedLane(Lane):
 
 
 def _divide(budget: Budget, parts: int) -> None:
-    """Let a budget use one part in so many of each of its windows."""
+    """Let a budget use one part in so many of each of its windows, since others use the rest unseen."""
     budget.share = parts
     for bucket in budget.buckets.values():
         bucket.share = parts
         for quota in bucket.quotas.values():
-            quota.share = parts
+            quota.share, quota.shared_until = parts, NEVER

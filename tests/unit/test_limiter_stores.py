@@ -1,0 +1,541 @@
+"""Budgets that processes share: one property drives the three stores against one model of the host."""
+
+import asyncio
+import contextlib
+import functools
+import heapq
+import shutil
+import sqlite3
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from attrs import define, field
+from fake_clock import FakeClock, settle
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from redis_server import REDIS_SERVER, RedisServer, needs_redis, redis_server
+
+from aiocircle import Client
+from aiocircle.errors import ConfigurationError
+from aiocircle.events import Event, LimiterStoreBack, LimiterStoreLost
+from aiocircle.ratelimit.address import parse_store
+from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
+from aiocircle.ratelimit.record import UNSEEN, VERSION, Held, Member, Record, dump, load
+from aiocircle.ratelimit.redis_store import RedisStore, ServerTime
+from aiocircle.ratelimit.shared import HEARTBEAT, SharedLane
+from aiocircle.ratelimit.sqlite_store import SQLiteStore
+from aiocircle.ratelimit.store import Kept, MemoryStore, Store, StoreLostError
+
+ORIGIN = "http://127.0.0.1:1"
+LIMIT = 8
+
+Make = Callable[[Callable[[], float]], Store]
+
+
+@define(eq=False)
+class Asked:
+    """One request of the model: who asks, and what the host made of it."""
+
+    process: int
+    task: "asyncio.Task[Permit]"
+    headers: list[tuple[str, str]] = field(factory=list)
+
+
+@define(eq=False)
+class Setting:
+    """Processes around one store, their clock, and the host: it counts what it is sent in windows of a second."""
+
+    make: Make
+    identity: str = field(factory=lambda: uuid4().hex)
+    clock: FakeClock = field(factory=FakeClock)
+    limiters: dict[int, RateLimiter] = field(factory=dict)
+    asked: dict[int, Asked] = field(factory=dict)
+    sent: dict[int, Asked] = field(factory=dict)
+    order: list[int] = field(factory=list)
+    used: dict[int, int] = field(factory=dict)
+    refused: int = 0
+    events: list[Event] = field(factory=list)
+    numbers: Iterator[int] = field(factory=count)
+    _ids: Iterator[int] = field(factory=count)
+
+    async def start(self) -> int:
+        """Start a process."""
+        store = self.make(self.clock.monotonic)
+        limiter = RateLimiter(
+            clock=self.clock, random=lambda: 0.5, on_event=self.events.append, store=store, identity=self.identity
+        )
+        await limiter.open()
+        number = next(self._ids)
+        self.limiters[number] = limiter
+        return number
+
+    async def ask(self, process: int, group: str = "") -> None:
+        task = asyncio.create_task(self.limiters[process].acquire(Route(ORIGIN, group), max_wait=1e9))
+        self.asked[next(self.numbers)] = Asked(process, task)
+        await self.quiet()
+
+    async def answer(self, number: int) -> None:
+        asked = self.sent.pop(number)
+        self.limiters[asked.process].answered(asked.task.result(), 200, asked.headers)
+        await self.quiet()
+
+    async def lose(self, number: int) -> None:
+        asked = self.sent.pop(number)
+        self.limiters[asked.process].lost(asked.task.result())
+        await self.quiet()
+
+    async def withdraw(self, number: int) -> None:
+        task = self.asked.pop(number).task
+        task.cancel()
+        await asyncio.wait([task])
+        await self.quiet()
+
+    async def kill(self, process: int) -> None:
+        """End a process without a word to the others, as kill -9 does."""
+        limiter = self.limiters.pop(process)
+        limiter.close()
+        assert limiter._store is not None
+        await limiter._store.close()
+        for requests in (self.asked, self.sent):
+            for number in [number for number, asked in requests.items() if asked.process == process]:
+                requests.pop(number).task.cancel()
+        await self.quiet()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass; nobody acts before the one whose turn came earlier is done."""
+        until = self.clock.now + seconds
+        due = self.clock._due
+        while due and due[0][0] <= until:
+            at, _, timer = heapq.heappop(due)
+            self.clock.now = max(self.clock.now, at)
+            if timer.callback is not None:
+                timer.callback()
+                await self.quiet()
+        self.clock.now = until
+
+    async def quiet(self) -> None:
+        """Return when nobody has anything more to do at this moment."""
+        calm = 0
+        while calm < 2:  # once more, for those whom the last step woke
+            await settle()
+            pumps = [lane._pump for lane in self.lanes() if lane._pump is not None]
+            calm = 0 if pumps else calm + 1
+            if pumps:
+                await asyncio.wait(pumps)
+        for number in [number for number, asked in self.asked.items() if asked.task.done()]:
+            self.order.append(number)
+            self.sent[number] = self.asked.pop(number)
+            self._count(self.sent[number])
+
+    def lanes(self) -> list[SharedLane]:
+        found = [lane for limiter in self.limiters.values() for lane in limiter._lanes.values()]
+        return [lane for lane in found if isinstance(lane, SharedLane)]
+
+    def _count(self, asked: Asked) -> None:
+        window = int(self.clock.now)
+        used = self.used[window] = self.used.get(window, 0) + 1
+        self.refused += used > LIMIT
+        asked.headers = [("X-RateLimit-Limit-Second", str(LIMIT)), ("RateLimit-Reset", "1")]
+        asked.headers += [("X-RateLimit-Remaining-Second", str(max(0, LIMIT - used)))]
+        asked.headers += [("RateLimit-Limit", str(LIMIT)), ("RateLimit-Remaining", str(max(0, LIMIT - used)))]
+
+    async def record(self) -> Record:
+        store = next(iter(self.limiters.values()))._store
+        assert store is not None
+        kept = await store.read(f"aiocircle:{VERSION}:{self.identity}:{ORIGIN}")
+        return load(kept.text, self.clock.now)
+
+    async def end(self) -> None:
+        for asked in self.asked.values():
+            asked.task.cancel()
+        await settle()
+        for limiter in self.limiters.values():
+            await limiter.aclose()
+
+
+class SharedBudgets(RuleBasedStateMachine):
+    """The same happens to processes around each store, and the host is the same: so must be who goes, and when."""
+
+    makes: dict[str, Callable[[Path], Make]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.directory = Path(tempfile.mkdtemp())
+        self.settings = {name: Setting(make(self.directory)) for name, make in self.makes.items()}
+        self.one = next(iter(self.settings.values()))
+
+    def do(self, action: Callable[[Setting], Any]) -> None:
+        for setting in self.settings.values():
+            self.loop.run_until_complete(action(setting))
+
+    @initialize()
+    def two_processes(self) -> None:
+        self.do(Setting.start)
+        self.do(Setting.start)
+
+    @rule(which=st.integers(0, 9), many=st.integers(1, 6), group=st.sampled_from(["", "", "/a"]))
+    def ask(self, which: int, many: int, group: str) -> None:
+        process = self.pick(self.one.limiters, which)
+        for _ in range(many):
+            self.do(lambda setting: setting.ask(process, group))
+
+    @rule(which=st.integers(0, 30), many=st.integers(1, 9))
+    def answer(self, which: int, many: int) -> None:
+        for _ in range(min(many, len(self.one.sent))):
+            number = self.pick(self.one.sent, which)
+            self.do(lambda setting, number=number: setting.answer(number))
+
+    @rule(which=st.integers(0, 30))
+    def lose(self, which: int) -> None:
+        if self.one.sent:
+            number = self.pick(self.one.sent, which)
+            self.do(lambda setting: setting.lose(number))
+
+    @rule(which=st.integers(0, 30))
+    def withdraw(self, which: int) -> None:
+        if self.one.asked:
+            number = self.pick(self.one.asked, which)
+            self.do(lambda setting: setting.withdraw(number))
+
+    @rule(which=st.integers(0, 9))
+    def kill_one_and_start_another(self, which: int) -> None:
+        process = self.pick(self.one.limiters, which)
+        self.do(lambda setting: setting.kill(process))
+        self.do(Setting.start)
+
+    @rule(seconds=st.sampled_from([0.001, 0.02, 0.3, 1.0, 2.5]))
+    def time_passes(self, seconds: float) -> None:
+        self.do(lambda setting: setting.advance(seconds))
+
+    @rule()
+    def the_record_expires(self) -> None:
+        if not self.one.sent and not self.one.asked:
+            self.do(lambda setting: setting.advance(3700))
+
+    @invariant()
+    def nobody_is_refused_and_the_stores_agree(self) -> None:
+        for name, setting in self.settings.items():
+            assert not setting.refused, name
+            assert setting.order == self.one.order, name
+
+    @invariant()
+    def what_is_under_way_is_what_has_a_ticket(self) -> None:
+        for setting in self.settings.values():
+            record = self.loop.run_until_complete(setting.record())
+            in_flight = sum(bucket.in_flight for bucket in record.budget.buckets.values())
+            assert in_flight == len(record.tickets)
+            alive = {lane.me for lane in setting.lanes()}
+            assert sum(held.owner in alive for held in record.tickets.values()) == len(setting.sent)
+            assert not [member for member in record.members.values() if member.seen_at > setting.clock.now]
+
+    @staticmethod
+    def pick(things: dict[int, Any], which: int) -> int:
+        return sorted(things)[which % len(things)]
+
+    def teardown(self) -> None:
+        self.do(Setting.end)
+        self.loop.close()
+        shutil.rmtree(self.directory)
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer | None]:
+    if not REDIS_SERVER:
+        yield None
+        return
+    with redis_server() as server:
+        yield server
+
+
+def makes(redis: RedisServer | None) -> dict[str, Callable[[Path], Make]]:
+    def memory(_: Path) -> Make:
+        stores: list[MemoryStore] = []
+
+        def make(now: Callable[[], float]) -> Store:
+            if not stores:
+                stores.append(MemoryStore(now))
+            return stores[0]
+
+        return make
+
+    found = {"memory": memory, "sqlite": lambda folder: functools.partial(SQLiteStore, folder / "limits.db")}
+    if redis is not None:
+        found["redis"] = lambda _: lambda now: RedisStore(redis.url, now, common=now)
+    return found
+
+
+@pytest.mark.timeout(240)
+def test_processes_around_every_store_behave_alike_and_none_is_refused(redis: RedisServer | None) -> None:
+    SharedBudgets.makes = makes(redis)
+    run_state_machine_as_test(SharedBudgets, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=needs_redis)])
+def make(request: pytest.FixtureRequest, redis: RedisServer | None, tmp_path: Path) -> Make:
+    return makes(redis)[request.param](tmp_path)
+
+
+@pytest.mark.anyio
+async def test_only_who_read_the_latest_may_write(make: Make) -> None:
+    store, key = make(FakeClock().monotonic), uuid4().hex
+    await store.open()
+    assert await store.read(key) == Kept()
+    first, second = Kept("a", b"1"), Kept("b", b"\x00\xff2")
+    assert await store.swap(key, None, first) == first
+    assert await store.swap(key, None, second) == first
+    assert await store.swap(key, "a", second) == second
+    assert await store.read(key) == second
+    await store.close()
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_a_dead_process_holds_the_others_up_for_two_seconds_at_most(make: Make) -> None:
+    setting = Setting(make)
+    dying, living = await setting.start(), await setting.start()
+    await setting.ask(dying)
+    await setting.ask(dying)
+    await setting.ask(living)
+    assert setting.order == [0, 1]  # two are under way before the first answer
+    await setting.kill(dying)
+    await setting.advance(UNSEEN - 0.1)
+    assert setting.order == [0, 1]
+    await setting.advance(0.2)
+    assert setting.order == [0, 1, 2]
+    await setting.end()
+
+
+@pytest.mark.anyio
+async def test_a_process_that_waits_gets_its_part_although_another_wants_everything(make: Make) -> None:
+    setting = Setting(make)
+    greedy, modest = await setting.start(), await setting.start()
+    await setting.ask(greedy)
+    await setting.answer(0)
+    for _ in range(40):
+        await setting.ask(greedy)
+    for _ in range(4):
+        await setting.ask(modest)
+    for _ in range(40):
+        await setting.advance(0.1)
+        for number in list(setting.sent):
+            await setting.answer(number)
+    assert not setting.refused
+    assert {41, 42, 43, 44} < set(setting.order)  # they came last, and wait for two windows rather than for six
+    assert max(setting.order.index(number) for number in (41, 42, 43, 44)) < 2.5 * LIMIT
+    await setting.end()
+
+
+@pytest.mark.anyio
+async def test_who_shares_and_who_waits_can_be_seen_without_sending_anything(make: Make) -> None:
+    setting = Setting(make)
+    process, watcher = await setting.start(), await setting.start()
+    for _ in range(5):
+        await setting.ask(process)
+    await setting.advance(HEARTBEAT)
+    await setting.limiters[watcher].refresh(ORIGIN)
+    (seen,) = setting.limiters[watcher].snapshot()
+    assert (seen.in_flight, seen.waiting, seen.processes) == (2, 0, 1)
+    assert [(sharer.waiting, sharer.seen_ago) for sharer in seen.sharers] == [(3, 0.0)]
+    await setting.end()
+
+
+@pytest.mark.anyio
+async def test_a_process_that_was_taken_for_dead_counts_what_it_has_under_way_anew(make: Make) -> None:
+    setting = Setting(make)
+    slow, other = await setting.start(), await setting.start()
+    await setting.ask(slow)
+    (lane,) = setting.lanes()
+    lane._disarm()  # its event loop hangs
+    await setting.advance(UNSEEN + 1)
+    await setting.ask(other)
+    assert len((await setting.record()).tickets) == 1
+    await setting.answer(0)
+    assert [held.owner != lane.me for held in (await setting.record()).tickets.values()] == [True]
+    assert not setting.refused
+    await setting.end()
+
+
+class Flaky(MemoryStore):
+    lost = False
+
+    async def read(self, key: str) -> Kept:
+        if self.lost:
+            raise StoreLostError("it is gone")
+        return await super().read(key)
+
+    async def swap(self, key: str, mark: str | None, new: Kept) -> Kept:
+        if self.lost:
+            raise StoreLostError("it is gone")
+        return await super().swap(key, mark, new)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_a_lost_store_is_told_once_survived_with_a_part_of_the_budget_and_found_again(forgets: bool) -> None:
+    clock = FakeClock()
+    store = Flaky(clock.monotonic)
+    setting = Setting(lambda _: store, clock=clock)
+    process, _ = await setting.start(), await setting.start()
+    await setting.ask(process)
+    await setting.answer(0)
+    await setting.advance(1)
+    store.lost = True
+    for _ in range(30):
+        await setting.ask(process)
+    await setting.advance(1)
+    assert [event for event in setting.events if isinstance(event, LimiterStoreLost)] == [
+        LimiterStoreLost(store="memory", reason="it is gone", parts=2)
+    ]
+    for _ in range(40):
+        for number in list(setting.sent):
+            await setting.answer(number)
+        await setting.advance(0.1)
+    assert 2 < len(setting.order) < 30
+    assert max(setting.used.values()) <= LIMIT
+    later = {window: used for window, used in setting.used.items() if window > 1002}
+    assert max(later.values()) <= LIMIT // 2
+    store.lost = False
+    if forgets:
+        store._kept.clear()
+    await setting.advance(31)
+    under_way = len(setting.sent)
+    assert sum(isinstance(event, LimiterStoreBack) for event in setting.events) == 1
+    assert len((await setting.record()).tickets) == under_way
+    while len(setting.order) < 31:
+        for number in list(setting.sent):
+            await setting.answer(number)
+        await setting.advance(0.1)
+    assert not setting.refused
+    assert sum(isinstance(event, LimiterStoreLost) for event in setting.events) == 1
+    await setting.end()
+    assert not clock.timers
+
+
+@pytest.mark.anyio
+async def test_closing_leaves_neither_task_nor_thread_nor_entry(make: Make) -> None:
+    tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
+    setting = Setting(make)
+    process, other = await setting.start(), await setting.start()
+    for _ in range(4):
+        await setting.ask(process)
+    waiting = [asked.task for asked in setting.asked.values()]
+    await setting.limiters.pop(process).aclose()
+    record = await setting.record()
+    assert (record.members, record.tickets) == ({}, {})
+    await asyncio.wait(waiting)
+    await setting.limiters.pop(other).aclose()
+    assert asyncio.all_tasks() == tasks
+    for _ in range(100):  # a thread ends a moment after its last task; those of the loop's pool stay
+        left = [thread for thread in set(threading.enumerate()) - threads if "aiocircle" in thread.name]
+        if not left:
+            break
+        await asyncio.sleep(0.01)
+    assert not left
+    assert not setting.clock.timers
+
+
+@pytest.mark.anyio
+async def test_cancelled_at_any_moment_a_request_leaves_no_ticket_behind(make: Make) -> None:
+    setting = Setting(make)
+    process = await setting.start()
+    for moments in range(12):
+        task = asyncio.create_task(setting.limiters[process].acquire(Route(ORIGIN), max_wait=9))
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            setting.limiters[process].lost(await task)
+        await setting.quiet()
+        assert not (await setting.record()).tickets
+    await setting.end()
+
+
+def test_a_record_survives_writing_and_reading_and_what_is_unreadable_is_dropped() -> None:
+    record = Record(updated_at=1000.0)
+    record.members["me"] = Member("host 1", 1000.0, 3)
+    ticket = record.budget.send(1000.0, "/a")
+    record.tickets["t"] = Held("me", ticket)
+    text = dump(load(dump(record), 1000.5))
+    assert dump(load(text, 1000.5)) == text
+    for bad in (
+        None,
+        b"",
+        b"[]",
+        b"{",
+        text[:-9],
+        text.replace(b"[1,", b"[999,", 1),
+        text.replace(b'"sent":1', b'"sent":[]'),
+    ):
+        assert not load(bad, 1000.5).members
+    assert not load(text, 1000 + 4000).members  # it expired
+    assert not load(text, 10).members  # it is from before a reboot
+
+
+def test_the_servers_time_is_known_as_well_as_its_answers_tell() -> None:
+    time = ServerTime()
+    time.saw(5000.0, 10.0, 10.4)
+    assert time.at(10.4) == pytest.approx(5000.2)
+    time.saw(5001.3, 11.3, 11.302)
+    assert time.at(11.302) == pytest.approx(5001.301, abs=1e-3)
+    time.saw(5002.0, 12.0, 13.0)  # a slow answer tells nothing new
+    assert time.at(13.0) == pytest.approx(5003.0, abs=2e-3)
+    time.saw(4000.0, 14.0, 14.0)  # its clock was set
+    assert time.at(14.0) == 4000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "sqlite:", "sqlite", "limits.db", "redis:", "redis://", "redis://:secret@:70000/0", "mysql://secret@h/1"],
+)
+def test_a_store_that_is_none_is_an_error_that_says_what_to_write(text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Client("t0ken", limiter=text)
+    assert "sqlite:PATH" in str(caught.value.hint)
+    assert "secret" not in str(caught.value) + str(caught.value.hint)
+
+
+@pytest.mark.anyio
+async def test_a_file_that_cannot_be_used_is_an_error_and_a_new_one_is_its_owners_alone(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("this is no SQLite file" * 100)
+    for path in (tmp_path, tmp_path / "none" / "limits.db", text):
+        with pytest.raises(ConfigurationError) as caught:
+            async with Client("t0ken", limiter=f"sqlite:{path}"):
+                pass
+        assert str(path) in str(caught.value)
+        assert caught.value.hint
+    async with Client("t0ken", limiter=f"sqlite:{tmp_path / 'limits.db'}"):
+        pass
+    assert stat.S_IMODE((tmp_path / "limits.db").stat().st_mode) == 0o600
+    sqlite3.connect(tmp_path / "limits.db").close()
+
+
+@pytest.mark.anyio
+async def test_without_the_package_for_redis_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "redis.asyncio.retry", None)
+    with pytest.raises(ConfigurationError) as caught:
+        async with Client("t0ken", limiter="redis://127.0.0.1:1/0"):
+            pass
+    assert caught.value.hint == "pip install 'aiocircle[redis]'"
+
+
+@needs_redis
+@pytest.mark.anyio
+async def test_the_password_of_the_server_is_needed_and_in_no_message() -> None:
+    with redis_server(password="hunter2") as server:
+        async with Client("t0ken", limiter=server.url) as client:
+            await client.limiter.refresh(ORIGIN)
+            assert "hunter2" not in repr(client.limiter._store) + repr(parse_store(server.url))
+        with pytest.raises(ConfigurationError) as caught:
+            async with Client("t0ken", limiter=server.url.replace("hunter2", "wr0ng")):
+                pass
+        assert "wr0ng" not in f"{caught.value} {caught.value.hint}"
