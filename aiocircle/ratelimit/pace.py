@@ -15,7 +15,7 @@ from aiocircle.ratelimit.quota import NEVER
 
 FAST_WIDTH = 3  # under way at most while the rate grows fast
 FAST_MOST = 30.0  # seconds; by then every rate is faster than any network
-GENTLE = 1.06  # growth a second once the round trip binds
+GENTLE = 1.05  # growth a second once the round trip binds
 BACK = 0.9  # of the rate at which it struck
 SLOWEST = 0.5  # requests a second
 HOLD = 120.0  # seconds without growth after the first strike; doubled by each further one

@@ -261,13 +261,19 @@ class Quota:
         if now < self._not_over_before():
             self.aligned = True  # sooner than a window after the request that would have opened the last one
         if self.aligned:
-            windows = max(1, round(((after + by) - (self.begun_after + self.begun_by)) / (2 * length)))
-            slack = DRIFT * length * windows
-            known_after = self.begun_after + windows * length - slack
-            known_by = self.begun_by + windows * length + slack
-            if max(after, known_after) <= min(by, known_by):
-                after, by = max(after, known_after), min(by, known_by)
+            after, by = self._in_step(after, by, length)
         self.begun_after, self.begun_by = after, by
+
+    def _in_step(self, after: float, by: float, length: float) -> tuple[float, float]:
+        """Return what is known of a begin from a sighting, and from the last begin and whole windows since."""
+        slack = DRIFT * (by - self.begun_after)
+        most = int((by - self.begun_after + slack) / length)
+        known = self.begun_after + most * length - slack, self.begun_by + most * length + slack
+        if most < 1 or known[1] < after:
+            return after, by  # they contradict each other: begin anew
+        if known[1] - length >= after:  # it may as well be the window before
+            return known if known[1] - known[0] < by - after else (after, by)
+        return max(after, known[0]), min(by, known[1])
 
     def _measure(self, now: float) -> None:
         """Narrow down how long a window of untold length is; start anew where sightings contradict each other."""
