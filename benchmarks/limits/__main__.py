@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import asdict
 
 from benchmarks.limits.clients import CONTESTANTS
+from benchmarks.limits.cpu import print_costs
 from benchmarks.limits.measure import Figures, measure, merge
 from benchmarks.limits.report import bars, table, trace
 from benchmarks.limits.table import SITUATIONS
@@ -18,6 +19,9 @@ from benchmarks.limits.trial import hold
 def main() -> int:
     """Do what the command line asks for; return 1 if a bar is missed."""
     options = _options()
+    if options.cpu:
+        print_costs()
+        return 0
     contestants = options.contestants.split(",")
     if options.trace is not None:
         return _trace(options.only, contestants[0], options.trace)
@@ -53,6 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each; medians of shares, the worst of the rest")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--quick", action="store_true", help="one seed")
+    parser.add_argument("--cpu", action="store_true", help="print what the limiter costs instead")
     parser.add_argument("--trace", type=int, metavar="SEED", help="print every request of the first contestant instead")
     return parser.parse_args()
 

@@ -1,9 +1,9 @@
 """The client that cannot be beaten: it knows the policy, the moment, and what others will send.
 
 It sends each request so that it arrives at the first moment at which the policy accepts it, after its predecessor, and
-with as many requests under way as the contestants have workers. Its way there and back takes the average time, and it loses
-nothing on the way. Others who use the same token get what it leaves, which is little: a considerate client is slower.
-Where a server counts late it does not exploit that, so there a contestant may be faster.
+with as many requests under way as the contestants have workers. Its way there and back takes the average time, and it
+loses nothing on the way. Others who use the same token get what it leaves, which is little: a considerate client is
+slower. Where a server counts late it does not exploit that, so there a contestant may be faster.
 """
 
 from benchmarks.limits.counters import FixedWindow
