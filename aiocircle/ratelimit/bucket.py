@@ -51,7 +51,6 @@ class Ticket:
     answered_at_send: int
     alone: bool
     marks: dict[str, Mark]
-    group_answered: int = 0
 
 
 @frozen(kw_only=True)

@@ -4,8 +4,10 @@ Route groups start in one bucket, because one budget behind all of them is the u
 group gets a bucket of its own when answers prove that it has a budget of its own:
 
 * its first answer shows quotas of which the bucket knows none, or
-* between two of its answers the remaining fell by just what the group itself had sent, although the bucket had
-  certainly sent more (twice, with nothing to the contrary in between).
+* in one window several groups were each shown exactly what its own requests left of the limit, and that is more than
+  all of them together can have left (twice, with nothing to the contrary in between).
+
+So that such windows come about, groups that wait at the same time take turns (``lane``).
 
 Two buckets become one when the reverse is seen three times: a quota of the same name and limit fell by more than its
 bucket can have sent, and by no more than both have.
@@ -15,8 +17,9 @@ from attrs import define, field
 
 from aiocircle.ratelimit.bucket import Bucket, Reason, Ticket, name_of
 from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.quota import Quota
 
-SPLIT_AFTER = 2
+SPLIT_AFTER = 2  # times
 MERGE_AFTER = 3
 
 
@@ -26,11 +29,18 @@ class _Track:
 
     room: int
     at: float
-    group_sent: int
-    group_answered: int
-    bucket_sent: int
     bucket_answered: int
     elsewhere: int
+
+
+@define(eq=False)
+class _Tally:
+    """What a group did in one window of a quota, and the least it was shown."""
+
+    window: int
+    least: int
+    accepted: int = 0
+    doubtful: bool = False
 
 
 @define(eq=False)
@@ -44,6 +54,7 @@ class Group:
     alone: int = 0
     joint: int = 0
     tracks: dict[str, _Track] = field(factory=dict)
+    tallies: dict[str, _Tally] = field(factory=dict)
 
 
 @define(eq=False)
@@ -76,7 +87,6 @@ class Budget:
         bucket = self.bucket_of(group)
         state = self.groups.setdefault(group, Group(bucket.number))
         ticket = bucket.send(now, group)
-        ticket.group_answered = state.answered
         state.sent += 1
         return ticket
 
@@ -119,52 +129,56 @@ class Budget:
             last = group.tracks.get(name)
             elsewhere = self._sent_elsewhere(name, fact.limit, bucket)
             if last is not None and ticket.sent_at >= last.at:
-                self._weigh(ticket, group, bucket, last, last.room - fact.remaining, elsewhere - last.elsewhere)
-                if self._contradicts(ticket, group, name, last, fact.remaining):
-                    group.alone += 1
+                self._weigh(group, bucket, last, last.room - fact.remaining, elsewhere - last.elsewhere)
             group.tracks[name] = _Track(
                 fact.remaining,
                 now,
-                group.sent,
-                ticket.group_answered,
-                bucket.sent,
                 ticket.answered_at_send,
                 elsewhere,
             )
+            self._tally(ticket, group, bucket.quotas[name], name, fact.remaining, now)
+            if bucket.in_flight == 0:
+                self._balance(bucket, name, fact.limit)
         dripping = any(quota.drips for quota in bucket.quotas.values())
         if group.alone >= SPLIT_AFTER and not dripping and self._has_others(group):
             self._split(ticket.group, group, group.sent - group.answered)
         elif group.joint >= MERGE_AFTER:
             self._merge(group, bucket, facts)
 
-    def _weigh(
-        self, ticket: Ticket, group: Group, bucket: Bucket, last: _Track, drop: int, sent_elsewhere: int
-    ) -> None:
-        least = max(0, ticket.group_answered - last.group_sent) + 1
-        most = group.sent - last.group_answered - 1
-        least_of_all = max(0, ticket.answered_at_send - last.bucket_sent) + 1
+    def _weigh(self, group: Group, bucket: Bucket, last: _Track, drop: int, sent_elsewhere: int) -> None:
         most_of_all = bucket.sent - last.bucket_answered - 1
-        if max(1, least) <= drop <= most and drop < least_of_all:
-            group.alone += 1
-        elif drop > most:
-            group.alone = 0
         if most_of_all < drop <= most_of_all + sent_elsewhere:
             group.joint += 1
         elif drop > most_of_all + sent_elsewhere:
             group.joint = 0
 
-    def _contradicts(self, ticket: Ticket, group: Group, name: str, last: _Track, room: int) -> bool:
-        """Tell whether another group of the bucket was shown less, in between, although this one's own went down."""
-        least = max(0, ticket.group_answered - last.group_sent) + 1
-        most = group.sent - last.group_answered - 1
-        if not max(1, least) <= last.room - room <= most:
-            return False
-        others = (
-            other.tracks[name]
-            for other in self.groups.values()
-            if other is not group and other.bucket == group.bucket and name in other.tracks
-        )
-        return any(last.at < track.at <= ticket.sent_at and track.room <= room for track in others)
+    def _tally(self, ticket: Ticket, group: Group, quota: Quota, name: str, room: int, now: float) -> None:
+        tally = group.tallies.get(name)
+        if tally is None or tally.window != quota.refills:
+            tally = group.tallies[name] = _Tally(quota.refills, room)
+        mark = ticket.marks.get(name)
+        tally.accepted += 1
+        tally.least = min(tally.least, room)
+        if quota.learnt_at != now and (mark is None or mark.refills != quota.refills):
+            tally.doubtful = True  # it may have been counted in the window before
+
+    def _balance(self, bucket: Bucket, name: str, limit: int | None) -> None:
+        """With nothing under way: did this window's requests count together, or each group's for itself?"""
+        window = bucket.quotas[name].refills
+        mine = [
+            (group, group.tallies[name])
+            for group in self.groups.values()
+            if group.bucket == bucket.number and name in group.tallies and group.tallies[name].window == window
+        ]
+        if limit is None or len(mine) <= 1 or any(tally.doubtful for _, tally in mine):
+            return
+        left = limit - sum(tally.accepted for _, tally in mine)
+        if min(tally.least for _, tally in mine) <= left:
+            for group, _ in mine:
+                group.alone = 0
+        elif all(tally.least + tally.accepted == limit for _, tally in mine):
+            for group, _ in mine:
+                group.alone += 1
 
     def _sent_elsewhere(self, name: str, limit: int | None, here: Bucket) -> int:
         return sum(
@@ -188,7 +202,7 @@ class Budget:
         mine = Bucket(number=number, metered=self.metered, share=self.share, sent=under_way)
         mine.paused_until, mine.paused_at = old.paused_until, old.paused_at
         self.buckets[number] = mine
-        group.bucket, group.alone, group.joint, group.tracks = number, 0, 0, {}
+        group.bucket, group.alone, group.joint, group.tracks, group.tallies = number, 0, 0, {}, {}
 
     def _merge(self, group: Group, bucket: Bucket, facts: RateFacts) -> None:
         """Make one bucket of this one and the one that shows the same quota and sent most."""

@@ -1,7 +1,8 @@
 """Waiting in line for one origin's budget, first come first served in each route group.
 
-All judgement is in ``budget``; here is only order and time. Of the groups that may send, the one whose first request
-has waited longest goes first. A request that was refused comes back with the number it had, and so to the head.
+All judgement is in ``budget``; here is only order and time. Groups that wait at the same time take turns, so that one
+that asks for much does not hold up the others. A request that was refused comes back with the number it had, and so to
+the head of its group.
 
 A lane has at most one timer, set for the moment at which its budget can grant the next token. No task runs in the
 background: grants happen when somebody asks, when an answer arrives, and by the timer.
@@ -178,35 +179,22 @@ class Lane:
             elsewhere: How many wait in the other lines.
         """
         granted: list[tuple[Waiter, Ticket]] = []
-        heads = [(line[0].number, group, iter(line)) for group, line in self._lines.items() if line]
-        if len(heads) > 1:
-            heads.sort()
         holds: list[Hold] = []
-        waiting = self._waiting + elsewhere
-        shares: dict[int, int] = {}
-        for _, group, line in heads:
-            left = waiting if len(budget.buckets) <= 1 else self._waiting_on(budget, group) + elsewhere
-            for waiter in line:
-                if waiter.turn.done():
-                    continue
-                at, reason = budget.ready_at(now, group, left)
-                if parts > 1 and at <= now and not self._has_share(shares, budget.bucket_of(group), parts):
-                    at, reason = now + AFTER_YOU, "pace"
-                if at > now:
-                    holds.append(Hold(group, budget.bucket_of(group).number, at, reason))
-                    break
-                granted.append((waiter, budget.send(now, group)))
-                left -= 1
-                waiting -= 1
+        lines = deque((group, iter(line)) for group, line in self._lines.items() if line)
+        left = {group: self._waiting_on(budget, group) for group, _ in lines}
+        while lines:
+            group, line = lines.popleft()
+            waiter = next((waiter for waiter in line if not waiter.turn.done()), None)
+            if waiter is None:
+                continue
+            at, reason = budget.ready_at(now, group, left[group])
+            if at > now:
+                holds.append(Hold(group, budget.bucket_of(group).number, at, reason))
+                continue
+            granted.append((waiter, budget.send(now, group)))
+            left[group] -= 1
+            lines.append((group, line))
         return granted, holds
-
-    @staticmethod
-    def _has_share(shares: dict[int, int], bucket: Bucket, parts: int) -> bool:
-        """Take one of this line's part of what a bucket can grant now, if any of it is left."""
-        if bucket.number not in shares:
-            shares[bucket.number] = max(1, ceil(_room(bucket) / parts))
-        shares[bucket.number] -= 1
-        return shares[bucket.number] >= 0
 
     def snapshot(self) -> Iterator[BucketSnapshot]:
         """Yield what every bucket does now."""
@@ -238,6 +226,8 @@ class Lane:
         self._patience = min(self._patience, waiter.max_wait)
 
     def _waiting_on(self, budget: Budget, group: str) -> int:
+        if len(budget.buckets) <= 1:
+            return self._waiting
         bucket = budget.bucket_of(group).number
         return sum(len(line) for name, line in self._lines.items() if budget.bucket_of(name).number == bucket)
 
