@@ -48,7 +48,8 @@ from aiocircle.download.plan import Selection
 from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.events import EventHandler
 from aiocircle.portal import Listing as Listing
-from aiocircle.ratelimit.limiter import BucketSnapshot, LimiterTotals
+from aiocircle.ratelimit.lane import BucketSnapshot
+from aiocircle.ratelimit.limiter import LimiterTotals
 from aiocircle.resource import Slug
 from aiocircle.response import Response
 from aiocircle.retry import RetryPolicy
@@ -1210,7 +1211,9 @@ class RateLimiter:
     Args:
         clock: Where time comes from.
         random: Returns a number in [0, 1); spreads backoffs.
-        on_event: Receives ``LimitWaiting`` and ``LimitWaited``.
+        on_event: Receives ``LimitWaiting`` and ``LimitWaited``, and what becomes of the store.
+        store: Where the budgets of APIs lie, for all who share them; without one they are this process's own.
+        identity: Whose budgets; in a store only those who give the same share them.
     """
 
     def snapshot(self) -> tuple[BucketSnapshot, ...]:
@@ -1248,6 +1251,7 @@ class BlockingClient:
         allow_http: bool = False,
         on_event: EventHandler = ...,
         clock: Clock | None = None,
+        limiter: str | None = None,
     ) -> None: ...
     @property
     def limiter(self) -> RateLimiter:

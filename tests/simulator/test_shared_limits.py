@@ -79,7 +79,9 @@ def start(simulator: Simulator) -> Iterator[Start]:
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def outcome(process: "subprocess.Popen[str]") -> dict[str, Any]:

@@ -192,7 +192,7 @@ class SharedBudgets(RuleBasedStateMachine):
     def answer(self, which: int, many: int) -> None:
         for _ in range(min(many, len(self.one.sent))):
             number = self.pick(self.one.sent, which)
-            self.do(lambda setting, number=number: setting.answer(number))
+            self.do(functools.partial(Setting.answer, number=number))
 
     @rule(which=st.integers(0, 30))
     def lose(self, which: int) -> None:
@@ -267,7 +267,10 @@ def makes(redis: RedisServer | None) -> dict[str, Callable[[Path], Make]]:
 
         return make
 
-    found = {"memory": memory, "sqlite": lambda folder: functools.partial(SQLiteStore, folder / "limits.db")}
+    def sqlite(folder: Path) -> Make:
+        return lambda now: SQLiteStore(folder / "limits.db", now)
+
+    found = {"memory": memory, "sqlite": sqlite}
     if redis is not None:
         found["redis"] = lambda _: lambda now: RedisStore(redis.url, now, common=now)
     return found
@@ -434,12 +437,10 @@ async def test_closing_leaves_neither_task_nor_thread_nor_entry(make: Make) -> N
     await asyncio.wait(waiting)
     await setting.limiters.pop(other).aclose()
     assert asyncio.all_tasks() == tasks
-    for _ in range(100):  # a thread ends a moment after its last task; those of the loop's pool stay
-        left = [thread for thread in set(threading.enumerate()) - threads if "aiocircle" in thread.name]
-        if not left:
-            break
-        await asyncio.sleep(0.01)
-    assert not left
+    new = [thread for thread in set(threading.enumerate()) - threads if "aiocircle" in thread.name]
+    for thread in new:  # it ends a moment after its last task
+        thread.join(1)
+        assert not thread.is_alive()
     assert not setting.clock.timers
 
 
