@@ -11,7 +11,8 @@ from attrs import asdict
 from benchmarks.limits.clients import CONTESTANTS
 from benchmarks.limits.cpu import print_costs
 from benchmarks.limits.measure import Figures, measure, merge
-from benchmarks.limits.report import bars, table, trace
+from benchmarks.limits.real import print_real
+from benchmarks.limits.report import bars, table, totals, trace
 from benchmarks.limits.table import SITUATIONS
 from benchmarks.limits.trial import hold
 
@@ -22,6 +23,8 @@ def main() -> int:
     if options.cpu:
         print_costs()
         return 0
+    if options.real:
+        return print_real()
     contestants = options.contestants.split(",")
     if options.trace is not None:
         return _trace(options.only, contestants[0], options.trace)
@@ -36,6 +39,7 @@ def main() -> int:
             runs[name] = merge([measure(hold(situation, seed, CONTESTANTS[name])) for seed in seeds])
         print(table(situation, runs), flush=True)
     print(f"\n{len(figures)} situations, {len(seeds)} seeds, {time.perf_counter() - began:.1f} s of real time\n")
+    print(totals(figures), end="\n\n")
     if options.json:
         rows = {name: {who: asdict(row) for who, row in runs.items()} for name, runs in figures.items()}
         options.json.write_text(json.dumps(rows, indent=1))
@@ -58,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--cpu", action="store_true", help="print what the limiter costs instead")
+    parser.add_argument("--real", action="store_true", help="run against real middleware in real time instead")
     parser.add_argument("--trace", type=int, metavar="SEED", help="print every request of the first contestant instead")
     return parser.parse_args()
 

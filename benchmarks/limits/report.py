@@ -10,7 +10,7 @@ from benchmarks.limits.situations import Situation
 from benchmarks.limits.table import SITUATIONS
 from benchmarks.limits.trial import Trial
 
-__all__ = ["bars", "table", "trace"]
+__all__ = ["bars", "table", "totals", "trace"]
 
 _BY_NAME = {situation.name: situation for situation in SITUATIONS}
 Rows = list[tuple[Situation, Figures]]
@@ -30,6 +30,20 @@ def table(situation: Situation, runs: Mapping[str, Figures]) -> str:
             f"{label:44}{run.speed:7.1%}{steady}{run.refusals:9}{run.lost:6}{run.first:7}{run.overtaken:11}{pause}"
             f"{'  ' + run.stalled if run.stalled else ''}"
         )
+    return "\n".join(lines)
+
+
+def totals(figures: Mapping[str, Mapping[str, Figures]]) -> str:
+    """Return a line for each contestant over all situations."""
+    lines = [
+        f"{'over all situations':24}{'mean speed':>12}{'refused':>10}{'clean in':>10}{'lost':>7}{'most overtaken':>16}"
+    ]
+    for name in next(iter(figures.values()), {}):
+        runs = [row[name] for row in figures.values()]
+        speed = sum(min(1.0, run.speed) for run in runs) / len(runs)
+        refusals, clean = sum(run.refusals for run in runs), sum(not run.refusals for run in runs)
+        lost, overtaken = sum(run.lost for run in runs), max(run.overtaken for run in runs)
+        lines.append(f"{name:24}{speed:12.1%}{refusals:10}{clean:10}{lost:7}{overtaken:16}")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from benchmarks.limits.dialects import Render, kong
 from benchmarks.limits.policies import Bucket, Server, Tamper
 
 __all__ = [
+    "ROUTE",
     "Load",
     "Situation",
     "fixed",

@@ -57,6 +57,9 @@ _STEADY = (
 )
 _SHORT = (
     situation("short: 50 at 20/s", "usable short", one(fixed((20, SECOND))), 50, 1),
+    situation("short: 12 at 5/s", "usable short", one(fixed((5, SECOND))), 12, 1),
+    situation("short: 100 at 40/2s, far", "usable short", one(fixed((40, 2.0))), 100, 2, rtt=FAR),
+    situation("short: 150 at 60/10s, draft-8", "usable short", one(fixed((60, 10.0), aligned=False), draft8), 150, 10),
     situation("short: 700 at 300/min", "usable short", one(fixed((300, MINUTE))), 700, 60),
     situation("short: 2500 at 1000/min, far", "usable short", one(fixed((1000, MINUTE))), 2500, 60, rtt=FAR),
     situation("short: 1500 at 1000/hour", "usable short", one(fixed((1000, HOUR))), 1500, 3600),
