@@ -24,7 +24,6 @@ from aiocircle.download.plan import Selection
 from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
-from aiocircle.ratelimit.address import parse_store
 from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
@@ -34,6 +33,8 @@ from aiocircle.transport import Timeouts, Transport
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+
+    from aiocircle.ratelimit.address import StoreAddress
 
 DEFAULT_HOST = "https://circleci.com"
 DEFAULT_MAX_WAIT = 300.0
@@ -100,7 +101,7 @@ class Client(Namespaces):
         self._trust_env = trust_env
         self._on_event = guarded(on_event)
         self._clock = clock or SystemClock()
-        self._shared = None if limiter is None else parse_store(limiter)
+        self._shared = None if limiter is None else _parse_store(limiter)
         self._session: Session | None = None
         self._root: Self | None = None
 
@@ -278,6 +279,12 @@ class Client(Namespaces):
         if self._root is None:
             return session
         return session.adapted(policy=self._retry, timeouts=self._timeouts, max_wait=self._max_wait)
+
+
+def _parse_store(text: str) -> "StoreAddress":
+    from aiocircle.ratelimit.address import parse_store  # noqa: PLC0415 -- most clients share nothing
+
+    return parse_store(text)
 
 
 def _uuid(value: UUID | str | None) -> UUID | None:

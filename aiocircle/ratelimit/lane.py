@@ -155,6 +155,13 @@ class Lane:
             for waiter in line:
                 waiter.turn.cancel()
 
+    async def finish(self) -> None:
+        """Close, and take leave of those who share the budget: here, nobody."""
+        self.close()
+
+    async def refresh(self) -> None:
+        """Read what others know of the budget: here, nothing."""
+
     def advance(self) -> None:
         """Grant what can be granted, then set the timer for the next grant."""
         now = self.now()
@@ -181,13 +188,16 @@ class Lane:
         granted: list[tuple[Waiter, Ticket]] = []
         holds: list[Hold] = []
         lines = deque((group, iter(line)) for group, line in self._lines.items() if line)
-        left = {group: self._waiting_on(budget, group) for group, _ in lines}
+        left = {group: self._waiting_on(budget, group) + elsewhere for group, _ in lines}
+        shares: dict[int, int] = {}
         while lines:
             group, line = lines.popleft()
             waiter = next((waiter for waiter in line if not waiter.turn.done()), None)
             if waiter is None:
                 continue
             at, reason = budget.ready_at(now, group, left[group])
+            if parts > 1 and at <= now and not self._has_share(shares, budget.bucket_of(group), parts):
+                at, reason = now + AFTER_YOU, "pace"
             if at > now:
                 holds.append(Hold(group, budget.bucket_of(group).number, at, reason))
                 continue
@@ -195,6 +205,14 @@ class Lane:
             left[group] -= 1
             lines.append((group, line))
         return granted, holds
+
+    @staticmethod
+    def _has_share(shares: dict[int, int], bucket: Bucket, parts: int) -> bool:
+        """Take one of this line's part of what a bucket can grant now, if any of it is left."""
+        if bucket.number not in shares:
+            shares[bucket.number] = max(1, ceil(_room(bucket) / parts))
+        shares[bucket.number] -= 1
+        return shares[bucket.number] >= 0
 
     def snapshot(self) -> Iterator[BucketSnapshot]:
         """Yield what every bucket does now."""

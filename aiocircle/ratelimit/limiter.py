@@ -19,8 +19,6 @@ from aiocircle.ratelimit.bucket import QuotaState, Ticket
 from aiocircle.ratelimit.budget import Budget
 from aiocircle.ratelimit.headers import RateFacts, read_rate_headers
 from aiocircle.ratelimit.lane import BucketSnapshot, Lane, Sharer
-from aiocircle.ratelimit.record import VERSION
-from aiocircle.ratelimit.shared import SharedLane
 from aiocircle.ratelimit.store import Store, StoreLostError
 
 __all__ = ["BucketSnapshot", "LimiterTotals", "Permit", "QuotaState", "RateLimiter", "Route", "Sharer"]
@@ -148,8 +146,7 @@ class RateLimiter:
         for origin in origins:
             self._lane(Route(origin))
         for lane in list(self._lanes.values()):
-            if isinstance(lane, SharedLane):
-                await lane.refresh()
+            await lane.refresh()
 
     def close(self) -> None:
         """Cancel every timer; a request that still waits is cancelled with it."""
@@ -162,7 +159,7 @@ class RateLimiter:
         if self._store is None:
             return
         try:
-            await asyncio.gather(*(lane.finish() for lane in self._lanes.values() if isinstance(lane, SharedLane)))
+            await asyncio.gather(*(lane.finish() for lane in self._lanes.values()))
         finally:
             await self._store.close()
 
@@ -181,6 +178,9 @@ class RateLimiter:
         budget = Budget(metered=route.metered)
         if self._store is None or not route.metered:
             return Lane(route.origin, budget, self._clock, self._random, self._on_event)
+        from aiocircle.ratelimit.record import VERSION  # noqa: PLC0415 -- most clients share nothing
+        from aiocircle.ratelimit.shared import SharedLane  # noqa: PLC0415 -- the same
+
         return SharedLane(
             route.origin,
             budget,
