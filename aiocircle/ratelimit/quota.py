@@ -35,7 +35,7 @@ DEFAULT_WINDOW = 1.0  # seconds; CircleCI's guide: without a named window, limit
 SHARED_WINDOWS = 5  # for so many windows a quota counts as shared after somebody else was seen spending from it
 SHARED_AT_MOST = 60.0  # seconds; a day's quota does not stay shared for five days
 DRIPS_AFTER = 2  # partial refills in a row that make it a dripping quota
-KEPT_FIRST, KEPT_LATER = 2, 1  # credits held back for scouts: while the window's phase is unknown, and after
+KEPT_FIRST, KEPT_DRIPPING, KEPT_LATER = 5, 2, 1  # credits held back for scouts: phase unknown, dripping, phase known
 SMALL_LIMIT = 4  # nothing is held back from less
 DRIFT = 2e-4  # of a window: how far two clocks may part in one
 ROUNDED = 1.0  # seconds by which a reset may be rounded up; trusted only with a credit at hand
@@ -160,7 +160,7 @@ class Quota:
 
     def _drip_at(self, now: float, credit: int, in_flight: int, last_sent_at: float) -> float:
         """Return when a kept credit of a dripping quota may be spent: as fast as it gains, the last one more slowly."""
-        last = credit < KEPT_FIRST
+        last = credit < KEPT_DRIPPING
         paced = last_sent_at + (2 if last else 1) / self.gain
         early = self._slot_at(in_flight) - (0.35 if last else 0.7) * self.round_trip
         at = max(paced, early)
@@ -295,8 +295,10 @@ class Quota:
         """Return how many credits to keep back for scouts."""
         if waiting <= credit or self.limit is None or self.limit < SMALL_LIMIT:
             return 0
-        if self.drips or not self.refills:
-            return KEPT_FIRST if self.limit >= 2 * SMALL_LIMIT else KEPT_LATER
+        if self.drips:
+            return KEPT_DRIPPING if self.limit >= 2 * SMALL_LIMIT else KEPT_LATER
+        if not self.refills:
+            return min(KEPT_FIRST, self.limit // SMALL_LIMIT)
         first, last = self._next()
         width, length = last - first, self.length or max(last - self.begun_by, DEFAULT_WINDOW)
         worth = length / 4 + 1.2 * self.round_trip if self.aligned else 1.5 * length / self.limit
@@ -304,8 +306,8 @@ class Quota:
 
     def _scout_at(self, credit: int) -> float:
         first, last = self._next()
-        if not self.refills:  # the last one goes when the reset says, which may be wrong
-            share = 1 / 4 if credit >= KEPT_FIRST else 1
+        if not self.refills:  # evenly; the last one goes when the reset says, which may be wrong
+            share = 1 / credit
         else:
             share = 1 / 4 if self.length is not None and not self.aligned else 1 / 2
         return first + share * (last - first)

@@ -1,22 +1,24 @@
 """What processes that share a budget keep in their store: a budget, who has which ticket, and who is there. Pure.
 
 A record is text (JSON), since a store must hand it to processes that were started apart. It is made of the classes of
-``budget`` as they are, so that nothing about the budget is written twice; and of ``VERSION``, which changes whenever
-those classes change in a way that an older program would misread.
+``budget`` as they are, so that nothing about the budget is written twice. ``VERSION`` tells what they are made of:
+programs whose classes differ keep records of their own, rather than misread each other's.
 
 A record that cannot be read is worth nothing and is dropped: a budget can be learned anew at the price of a few
 careful requests.
 """
 
 import json
+from zlib import crc32
 
-from attrs import define, field
+from attrs import define, field, fields
 from cattrs import Converter
 
-from aiocircle.ratelimit.bucket import Ticket
-from aiocircle.ratelimit.budget import Budget
+from aiocircle.ratelimit.bucket import Bucket, Ticket
+from aiocircle.ratelimit.budget import Budget, Group
+from aiocircle.ratelimit.pace import Pace
+from aiocircle.ratelimit.quota import NEVER, Mark, Quota
 
-VERSION = 1
 UNSEEN = 2.0  # seconds after which a process that showed no sign of life is dead
 EXPIRES = 3600.0  # seconds after which a record says nothing of now
 AHEAD = 1.0  # seconds by which a record may be of the future; one from before a reboot is further
@@ -71,13 +73,37 @@ class Record:
         for key in [key for key, held in self.tickets.items() if held.owner == name]:
             self.budget.lost(self.tickets.pop(key).ticket, now)
 
+    def isolate(self, name: str, mine: set[str]) -> None:
+        """Leave nothing in it but what this process knows to have under way."""
+        for other in [other for other in self.members if other != name]:
+            self.drop(other)
+        for key in [key for key in self.tickets if key not in mine]:
+            self.budget.lost(self.tickets.pop(key).ticket)  # granted by a swap of which nothing was heard
+
+    def alive(self, now: float) -> list[Member]:
+        """Return the processes that showed a sign of life lately."""
+        return [member for member in self.members.values() if member.seen_at >= now - UNSEEN]
+
+    def divide(self, parts: int) -> None:
+        """Use one part in so many of each window from now on, since others use the rest unseen."""
+        self.budget.share = parts
+        for bucket in self.budget.buckets.values():
+            bucket.share = parts
+            for quota in bucket.quotas.values():
+                quota.share, quota.shared_until = parts, NEVER
+
     def others(self, name: str) -> list[Member]:
         """Return the processes beside this one."""
         return [member for other, member in self.members.items() if other != name]
 
-    def next_death(self, name: str) -> float:
-        """Return when the next of the others is dead unless it shows a sign of life."""
-        return min((member.seen_at + UNSEEN for member in self.others(name)), default=float("inf"))
+
+def _version() -> str:
+    """Return what changes whenever a class in a record gains, loses or renames an attribute."""
+    kinds = (Record, Member, Held, Ticket, Mark, Budget, Group, Bucket, Quota, Pace)
+    return f"{crc32(repr([[attribute.name for attribute in fields(kind)] for kind in kinds]).encode()):08x}"
+
+
+VERSION = _version()
 
 
 def _converter() -> Converter:

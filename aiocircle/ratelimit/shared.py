@@ -224,7 +224,7 @@ class SharedLane(Lane):
         try:
             while self._due:
                 self._due = False
-                _divide(record.budget, self._parts)
+                record.divide(self._parts)
                 outcome, _ = self._step(record, max(self.now(), record.updated_at))
                 self._settle(outcome)
         finally:
@@ -368,17 +368,10 @@ class SharedLane(Lane):
         """Make the last known record this process's own, with a cautious part of the budget."""
         now = self.now()
         record = load(self._kept.text, now)
-        alive = [member for member in record.members.values() if member.seen_at >= now - UNSEEN]
-        parts = max(2, len(alive))
-        mine = {*self._keys.values(), *(word.key for word in self._outbox)}
-        for name in list(record.members):
-            if name != self.me:
-                record.drop(name, now)
-        for key in [key for key in record.tickets if key not in mine]:
-            record.budget.lost(record.tickets.pop(key).ticket, now)  # granted by a swap of which nothing was heard
-        self._parts = parts
+        self._parts = max(2, len(record.alive(now)))
+        record.isolate(self.me, {*self._keys.values(), *(word.key for word in self._outbox)})
         self._record, self._alone, self.budget, self._members = None, record, record.budget, []
-        self.on_event(LimiterStoreLost(store=self.store.name, reason=str(error), parts=parts))
+        self.on_event(LimiterStoreLost(store=self.store.name, reason=str(error), parts=self._parts))
         self._disarm()
         self._retry_in = RETRY_FIRST
         self._arm(self._retry_in)
@@ -403,12 +396,3 @@ class SharedLane(Lane):
         if not self._closed:
             self._rebase()
             self._kick()
-
-
-def _divide(budget: Budget, parts: int) -> None:
-    """Let a budget use one part in so many of each of its windows, since others use the rest unseen."""
-    budget.share = parts
-    for bucket in budget.buckets.values():
-        bucket.share = parts
-        for quota in bucket.quotas.values():
-            quota.share, quota.shared_until = parts, NEVER

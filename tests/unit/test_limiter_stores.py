@@ -473,7 +473,7 @@ def test_a_record_survives_writing_and_reading_and_what_is_unreadable_is_dropped
         b"[]",
         b"{",
         text[:-9],
-        text.replace(b"[1,", b"[999,", 1),
+        text.replace(VERSION.encode(), b"older"),
         text.replace(b'"sent":1', b'"sent":[]'),
     ):
         assert not load(bad, 1000.5).members
