@@ -73,12 +73,12 @@ class Record:
         for key in [key for key, held in self.tickets.items() if held.owner == name]:
             self.budget.lost(self.tickets.pop(key).ticket, now)
 
-    def isolate(self, name: str, mine: set[str]) -> None:
+    def isolate(self, name: str, mine: set[str], now: float) -> None:
         """Leave nothing in it but what this process knows to have under way."""
         for other in [other for other in self.members if other != name]:
-            self.drop(other)
+            self.drop(other, now)
         for key in [key for key in self.tickets if key not in mine]:
-            self.budget.lost(self.tickets.pop(key).ticket)  # granted by a swap of which nothing was heard
+            self.budget.lost(self.tickets.pop(key).ticket, now)  # granted by a swap of which nothing was heard
 
     def alive(self, now: float) -> list[Member]:
         """Return the processes that showed a sign of life lately."""

@@ -369,7 +369,7 @@ class SharedLane(Lane):
         now = self.now()
         record = load(self._kept.text, now)
         self._parts = max(2, len(record.alive(now)))
-        record.isolate(self.me, {*self._keys.values(), *(word.key for word in self._outbox)})
+        record.isolate(self.me, {*self._keys.values(), *(word.key for word in self._outbox)}, now)
         self._record, self._alone, self.budget, self._members = None, record, record.budget, []
         self.on_event(LimiterStoreLost(store=self.store.name, reason=str(error), parts=self._parts))
         self._disarm()

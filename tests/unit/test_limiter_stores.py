@@ -387,10 +387,14 @@ async def test_a_lost_store_is_told_once_survived_with_a_part_of_the_budget_and_
     clock = FakeClock()
     store = Flaky(clock.monotonic)
     setting = Setting(lambda _: store, clock=clock)
-    process, _ = await setting.start(), await setting.start()
+    process, dead = await setting.start(), await setting.start()
     await setting.ask(process)
     await setting.answer(0)
+    await setting.ask(dead)
     await setting.advance(1)
+    await setting.ask(process)
+    await setting.answer(2)
+    await setting.kill(dead)
     store.lost = True
     for _ in range(30):
         await setting.ask(process)
@@ -413,7 +417,7 @@ async def test_a_lost_store_is_told_once_survived_with_a_part_of_the_budget_and_
     under_way = len(setting.sent)
     assert sum(isinstance(event, LimiterStoreBack) for event in setting.events) == 1
     assert len((await setting.record()).tickets) == under_way
-    while len(setting.order) < 31:
+    while len(setting.order) < 33:
         for number in list(setting.sent):
             await setting.answer(number)
         await setting.advance(0.1)
