@@ -37,7 +37,7 @@ def parse_store(text: str) -> StoreAddress:
     Raises:
         ConfigurationError: It names no store. The message does not quote a password.
     """
-    scheme, colon, rest = text.strip().partition(":")
+    scheme, _, rest = text.strip().partition(":")
     scheme = scheme.lower()
     if scheme == "sqlite" and rest.strip("/"):
         return StoreAddress(path=Path(rest.removeprefix("//")).expanduser())
@@ -49,5 +49,5 @@ def parse_store(text: str) -> StoreAddress:
             usable = False
         if usable:
             return StoreAddress(url=text.strip())
-    shown = f"{scheme}:..." if colon and scheme in {*SERVERS, "sqlite"} else "the limiter"
-    raise ConfigurationError(f"{shown} names no store that a limiter could share", hint=HINT)
+    shown = f"{scheme}:..." if "@" in text else text  # there may be a password in it
+    raise ConfigurationError(f"the limiter {shown!r} names no store", hint=HINT)
