@@ -3,12 +3,14 @@
 import math
 from bisect import bisect_left, insort
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
 from attrs import frozen
 
 from benchmarks.limits import optimum
+from benchmarks.limits.counters import Counter, FixedWindow
 from benchmarks.limits.situations import Situation
 from benchmarks.limits.trial import Pause, Trial, Try
 
@@ -20,11 +22,13 @@ class Figures:
     """How a contestant did in a situation.
 
     Attributes:
-        speed: The optimum's time over the contestant's, each to the last accepted answer. Lost jobs count as if they
-            had been answered when the run ended.
-        steady: Accepted answers in the steady span over those that the optimum, working without end, gets in that
-            span. It begins at the later of three windows and a fifth of the run, and ends with nine tenths of it, each
-            moved to the next end of a window plus a quarter of one. ``None`` if that is less than two windows.
+        speed: The optimum's time over the contestant's, each to the answer that was the contestant's last: a job that
+            was given up is no gain. 0 if the run was broken off.
+        steady: Requests accepted in the steady span over those that the policy allows in a span of that length, which
+            is ``limit * length / window``. By the server's clock of arrivals. The span begins with the first window
+            after three windows and a fifth of the run, and ends with the last that is over by nine tenths of it.
+            Windows that are not aligned to the clock are taken to begin with the first accepted request after the one
+            before. ``None`` if that is less than two windows.
         refusals: Answers with 429 or 503.
         lost: Jobs that never got their answer.
         first: The most requests of one bucket that were sent before any answer of that bucket was back.
@@ -50,15 +54,17 @@ class Figures:
 
 def measure(trial: Trial) -> Figures:
     """Compute the figures of one run."""
-    accepted = sorted(attempt.back for attempt in trial.tries if attempt.status == 200)
-    lost = trial.situation.requests - sum(job.done for job in trial.jobs)
-    best = _optimum(trial.situation, trial.seed, 0.0)[-1]
-    seconds = trial.ended if lost or not accepted else accepted[-1]
+    accepted = [attempt for attempt in trial.tries if attempt.status == 200]
+    answered = sum(job.done for job in trial.jobs)
+    seconds = max((attempt.back for attempt in accepted), default=math.inf)
+    best = _optimum(trial.situation, trial.seed)[answered - 1] if answered else 0.0
     return Figures(
-        speed=best / seconds,
-        steady=_steady(trial, accepted, seconds) if "steady" in trial.situation.tags else None,
+        speed=0.0 if trial.stalled else best / seconds,
+        steady=_steady(trial, [attempt.arrived for attempt in accepted], seconds)
+        if "steady" in trial.situation.tags
+        else None,
         refusals=sum(attempt.status in {429, 503} for attempt in trial.tries),
-        lost=lost,
+        lost=trial.situation.requests - answered,
         first=_before_the_first_answer(trial),
         overtaken=_overtaken(trial),
         pause=_after_pauses(trial),
@@ -89,26 +95,38 @@ def _median(values: list[float]) -> float:
 
 
 @lru_cache(maxsize=256)
-def _optimum(situation: Situation, seed: int, endless: float) -> list[float]:
-    return optimum.answers(situation, seed, endless=endless)
+def _optimum(situation: Situation, seed: int) -> list[float]:
+    return optimum.answers(situation, seed)
 
 
-def _steady(trial: Trial, accepted: list[float], seconds: float) -> float | None:
-    window, start = trial.situation.window, trial.situation.start(trial.seed)
-    phase = math.ceil(start / window) * window - start + window / 4
-
-    def whole(moment: float) -> float:
-        return math.ceil((moment - phase) / window) * window + phase
-
-    since, until = whole(max(3 * window, 0.2 * seconds)), whole(0.9 * seconds - window)
-    if until - since < 2 * window:
+def _steady(trial: Trial, arrivals: list[float], seconds: float) -> float | None:
+    arrivals = sorted(arrivals)
+    server = trial.situation.server(trial.seed)
+    (bucket,) = server.buckets.values()
+    (counter,) = bucket.counters
+    window = counter.window
+    begins = [
+        begin
+        for begin in _window_starts(trial, counter, arrivals)
+        if max(3 * window, 0.2 * seconds) <= begin <= 0.9 * seconds
+    ]
+    if len(begins) < 3:
         return None
-    possible = _optimum(trial.situation, trial.seed, until + 2 * trial.situation.rtt)
-    return _between(accepted, since, until) / _between(possible, since, until)
+    allowed = counter.limit(trial.situation.start(trial.seed)) * (begins[-1] - begins[0]) / window
+    return (bisect_left(arrivals, begins[-1]) - bisect_left(arrivals, begins[0])) / allowed
 
 
-def _between(times: list[float], since: float, until: float) -> int:
-    return bisect_left(times, until) - bisect_left(times, since)
+def _window_starts(trial: Trial, counter: Counter, arrivals: list[float]) -> Iterator[float]:
+    if isinstance(counter, FixedWindow) and counter.aligned:
+        start = trial.situation.start(trial.seed)
+        first = math.ceil(start / counter.window) * counter.window - start
+        yield from (first + n * counter.window for n in range(int(arrivals[-1] / counter.window) + 1))
+        return
+    last = -math.inf
+    for arrival in arrivals:
+        if arrival >= last + counter.window:
+            yield arrival
+            last = arrival
 
 
 def _before_the_first_answer(trial: Trial) -> int:

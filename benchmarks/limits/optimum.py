@@ -13,13 +13,12 @@ from benchmarks.limits.situations import Situation
 __all__ = ["answers"]
 
 
-def answers(situation: Situation, seed: int, *, endless: float = 0.0) -> list[float]:
+def answers(situation: Situation, seed: int) -> list[float]:
     """Return the seconds after the start at which the answers come, in order.
 
     Args:
         situation: Policy and network.
         seed: The same that a contestant meets.
-        endless: Do not stop with the last request of the situation but after so many seconds.
     """
     server = situation.server(seed)
     _count_at_once(server)
@@ -32,7 +31,7 @@ def answers(situation: Situation, seed: int, *, endless: float = 0.0) -> list[fl
         workers = sum(load.workers for load in loads)
         arrivals: list[float] = []
         moment = start + situation.mean_rtt / 2
-        while len(arrivals) < total if not endless else moment < start + endless:
+        while len(arrivals) < total:
             if len(arrivals) >= workers:
                 moment = max(moment, arrivals[-workers] + situation.mean_rtt)
             moment = _accepted(server, route, moment)

@@ -11,6 +11,8 @@ from benchmarks.limits.policies import Bucket, Server, Tamper
 
 __all__ = [
     "ROUTE",
+    "Build",
+    "Counters",
     "Load",
     "Situation",
     "fixed",

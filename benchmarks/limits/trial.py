@@ -93,7 +93,6 @@ class World:
     clock: VirtualClock
     random: Random
     began: float = 0.0
-    ended: float = 0.0
     jobs: list[Job] = field(factory=list)
     tries: list[Try] = field(factory=list)
     pauses: list[Pause] = field(factory=list)
@@ -149,7 +148,6 @@ class Trial:
     jobs: list[Job]
     tries: list[Try]
     pauses: list[Pause]
-    ended: float
     stalled: str
 
 
@@ -170,14 +168,11 @@ def hold(situation: Situation, seed: int, enter: Callable[[World], Contestant]) 
         worlds.append(world)
         loop.forbid_after(LONGEST)
         contestant = enter(world)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for load in situation.loads:
-                    queue = iter(range(load.requests))
-                    for _ in range(min(load.workers, load.requests)):
-                        group.create_task(_work(world, contestant, load, queue))
-        finally:
-            world.ended = world.now
+        async with asyncio.TaskGroup() as group:
+            for load in situation.loads:
+                queue = iter(range(load.requests))
+                for _ in range(min(load.workers, load.requests)):
+                    group.create_task(_work(world, contestant, load, queue))
 
     stalled = ""
     try:
@@ -185,7 +180,7 @@ def hold(situation: Situation, seed: int, enter: Callable[[World], Contestant]) 
     except StalledError as error:
         stalled = str(error)
     world = worlds[0]
-    return Trial(situation, seed, world.jobs, world.tries, world.pauses, world.ended, stalled)
+    return Trial(situation, seed, world.jobs, world.tries, world.pauses, stalled)
 
 
 async def _work(world: World, contestant: Contestant, load: Load, queue: Iterator[int]) -> None:

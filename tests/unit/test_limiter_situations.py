@@ -1,11 +1,27 @@
 """Where headers suffice: no refusal, no burst before the first answer, nothing lost. In virtual time."""
 
+from bisect import bisect_left
+from collections import Counter
+from random import Random
+from typing import Any
+
 import pytest
 from attrs import evolve
 
+from benchmarks.limits import optimum
 from benchmarks.limits.clients import AioCircle
 from benchmarks.limits.measure import measure
-from benchmarks.limits.situations import Situation
+from benchmarks.limits.policies import Server
+from benchmarks.limits.situations import (
+    ROUTE,
+    Counters,
+    Situation,
+    fixed,
+    one,
+    sliding_counter,
+    sliding_log,
+    token_bucket,
+)
 from benchmarks.limits.table import SITUATIONS
 from benchmarks.limits.trial import hold
 
@@ -24,3 +40,74 @@ def test_nothing_is_refused_where_headers_suffice(situation: Situation, seed: in
     figures = measure(hold(shortened(situation), seed, AioCircle))
     assert (figures.refusals, figures.lost, figures.stalled) == (0, 0, "")
     assert figures.first <= 2
+
+
+# The judge itself.
+
+
+def accepted(server: Server, seconds: float, per_second: int) -> list[float]:
+    moments = [1000.0 + n / per_second for n in range(round(seconds * per_second))]
+    return [moment for moment in moments if server.judge(moment, ROUTE).accepted]
+
+
+def most_within(times: list[float], window: float) -> int:
+    return max(bisect_left(times, time + window - 1e-9) - index for index, time in enumerate(times))
+
+
+def served(counters: Counters, **more: Any) -> Server:
+    return one(counters, **more)(1000.0, Random(0))
+
+
+def test_an_aligned_window_takes_its_limit_and_no_more() -> None:
+    times = accepted(served(fixed((20, 1.0))), 10, 100)
+    assert Counter(int(time) for time in times) == dict.fromkeys(range(1000, 1010), 20)
+
+
+def test_a_window_that_is_opened_by_a_request_begins_with_it() -> None:
+    server = served(fixed((2, 10.0), aligned=False))
+    moments = (1003.0, 1004.0, 1012.9, 1013.1)
+    assert [server.judge(moment, ROUTE).accepted for moment in moments] == [True, True, False, True]
+
+
+def test_no_span_of_a_sliding_log_holds_more_than_the_limit() -> None:
+    assert most_within(accepted(served(sliding_log(20, 1.0)), 10, 97), 1.0) == 20
+
+
+def test_a_sliding_counter_weighs_the_window_before() -> None:
+    server = served(sliding_counter(10, 10.0))
+    assert [server.judge(1009.0, ROUTE).accepted for _ in range(11)] == [True] * 10 + [False]
+    assert [server.judge(1015.0, ROUTE).accepted for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_where_refusals_count_a_storm_keeps_the_window_shut() -> None:
+    assert len(accepted(served(sliding_counter(10, 10.0), penalised=True), 60, 10)) < 15
+    assert len(accepted(served(sliding_counter(10, 10.0)), 60, 10)) > 50
+
+
+def test_a_token_bucket_gives_its_capacity_and_then_its_rate() -> None:
+    assert len(accepted(served(token_bucket(20, 10.0)), 10, 200)) == 20 + 99
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=[situation.name for situation in SITUATIONS])
+def test_nobody_is_faster_than_the_optimum(situation: Situation) -> None:
+    small = shortened(situation, 100)
+    answers = optimum.answers(small, 0)
+    assert len(answers) == small.requests
+    assert answers[-1] <= measure(hold(small, 0, AioCircle)).seconds + 2 * small.mean_rtt
+
+
+@pytest.mark.parametrize(
+    "counters", [fixed((20, 1.0)), fixed((20, 1.0), aligned=False), sliding_log(20, 1.0), token_bucket(20, 10.0)]
+)
+def test_a_moment_before_an_opening_nothing_is_accepted(counters: Counters) -> None:
+    moment = 1000.3
+    for _ in range(100):
+        server, replay = served(counters), served(counters)
+        assert server.judge(moment, ROUTE).accepted
+        assert replay.judge(moment, ROUTE).accepted
+        while server.opening(moment, ROUTE) == moment:
+            assert server.judge(moment, ROUTE).accepted == replay.judge(moment, ROUTE).accepted
+        opening = server.opening(moment, ROUTE)
+        assert not replay.judge(opening - 1e-4, ROUTE).accepted
+        assert server.judge(opening, ROUTE).accepted
+        moment = opening
