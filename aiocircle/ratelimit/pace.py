@@ -16,9 +16,9 @@ from aiocircle.ratelimit.quota import NEVER
 FAST_WIDTH = 3  # under way at most while the rate grows fast
 FAST_MOST = 30.0  # seconds; by then every rate is faster than any network
 GENTLE = 1.05  # growth a second once the round trip binds
-BACK = 0.9  # of the rate at which it struck
+BACK = 0.85  # of the rate at which it struck
 SLOWEST = 0.5  # requests a second
-HOLD = 120.0  # seconds without growth after the first strike; doubled by each further one
+HOLD = 180.0  # seconds without growth after the first strike; doubled by each further one
 REGROWTH = 1.02
 LONG_PAUSE = 3.0  # seconds; who asks for so much has a long window
 SECOND = 1.0
@@ -43,6 +43,7 @@ class Pace:
     period: float = 0.0
     opened: float = -1.0
     used: int = 0
+    since_strike: int = 0
 
     def rate_at(self, now: float) -> float:
         """Return the rate."""
@@ -73,18 +74,23 @@ class Pace:
             self.opened += self.period * ((now - self.opened) // self.period)
             self.used = 0
         self.used += 1
+        self.since_strike += 1
         self.accepted.append(now)
         if len(self.accepted) > REMEMBERED:
             del self.accepted[: REMEMBERED // 2]
 
     def strike(self, now: float, until: float) -> None:
         """Learn from a refusal that asks for a pause: go on below the rate, or within the quota, that it met."""
+        self.strikes += 1
         if until - now >= LONG_PAUSE:
             self._learn_window(until)
         recent = sum(at > now - SECOND for at in self.accepted)
-        reached = min(self.rate_at(now), float(max(recent, 1)))
-        self.strikes += 1
-        self.rate = max(SLOWEST, BACK * reached)
+        rate = self.rate_at(now)
+        if until - now >= LONG_PAUSE or not self.since_strike:
+            self.rate = rate  # it was not the rate that was too high
+        else:
+            self.rate = max(SLOWEST, BACK * min(rate, float(recent)))
+        self.since_strike = 0
         self.growth, self.since, self.fast = REGROWTH, now + HOLD * 2.0 ** (self.strikes - 1), False
         self.next_at = now + 1 / self.rate
 

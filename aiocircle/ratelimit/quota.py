@@ -35,7 +35,7 @@ DEFAULT_WINDOW = 1.0  # seconds; CircleCI's guide: without a named window, limit
 SHARED_WINDOWS = 5  # for so many windows a quota counts as shared after somebody else was seen spending from it
 SHARED_AT_MOST = 60.0  # seconds; a day's quota does not stay shared for five days
 DRIPS_AFTER = 2  # partial refills in a row that make it a dripping quota
-KEPT_FIRST, KEPT_DRIPPING, KEPT_LATER = 5, 2, 1  # credits held back for scouts: phase unknown, dripping, phase known
+KEPT_FIRST, KEPT_DRIPPING, KEPT_LATER = 7, 3, 1  # credits held back for scouts: phase unknown, dripping, phase known
 SMALL_LIMIT = 4  # nothing is held back from less
 DRIFT = 2e-4  # of a window: how far two clocks may part in one
 ROUNDED = 1.0  # seconds by which a reset may be rounded up; trusted only with a credit at hand
@@ -127,7 +127,7 @@ class Quota:
         if credit > kept:
             return now
         if self.drips:
-            return self._drip_at(now, credit, in_flight, last_sent_at)
+            return self._drip_at(credit, in_flight, last_sent_at)
         if in_flight:
             return NEVER
         return min(self._scout_at(credit), self.latest)
@@ -141,9 +141,9 @@ class Quota:
         """Return when a request is surely accepted again, although no credit is known."""
         if self.shared_until > now:
             return self.latest
-        if self.dripping:
-            return max(self._slot_at(), self.answered_at + 2 / self.gain)
-        return min(self.latest, self._slot_at() or NEVER)
+        if self.drips:
+            return max(self._slot_at(), self.answered_at + 3 / self.gain)
+        return min(self.latest, self._slot_at() or NEVER) if self.refills else self.latest
 
     def _slot_at(self, in_flight: int = 0) -> float:
         """Return when fewer than the limit of our own answers lie within one window; 0 where that is not known.
@@ -158,13 +158,12 @@ class Quota:
         newer = max(0, (self.limit - 1 - self.skipped - in_flight) // stride)  # entries that may still count
         return self.slots[max(0, len(self.slots) - 1 - newer)] + self.length
 
-    def _drip_at(self, now: float, credit: int, in_flight: int, last_sent_at: float) -> float:
+    def _drip_at(self, credit: int, in_flight: int, last_sent_at: float) -> float:
         """Return when a kept credit of a dripping quota may be spent: as fast as it gains, the last one more slowly."""
-        last = credit < KEPT_DRIPPING
+        last = credit <= 1
         paced = last_sent_at + (2 if last else 1) / self.gain
         early = self._slot_at(in_flight) - (0.35 if last else 0.7) * self.round_trip
-        at = max(paced, early)
-        return at if in_flight else min(at, self.surely_at(now))
+        return max(paced, early)
 
     def learn(
         self,
@@ -200,7 +199,6 @@ class Quota:
         if refilled or late:
             ours = 1 if self.dripping and alone else sent - answered_at_send
             full = fact.limit is None or (room + ours >= fact.limit and (alone or not self.dripping))
-            full = full or not refilled
             self._refill(fact, room, full=full, alone=alone, sent_at=sent_at, sent=sent, now=now)
             if not full or fact.limit is None:
                 self.top = NEVER
@@ -298,7 +296,7 @@ class Quota:
         if self.drips:
             return KEPT_DRIPPING if self.limit >= 2 * SMALL_LIMIT else KEPT_LATER
         if not self.refills:
-            return min(KEPT_FIRST, self.limit // SMALL_LIMIT)
+            return min(KEPT_FIRST, max(KEPT_LATER, self.limit // 3))
         first, last = self._next()
         width, length = last - first, self.length or max(last - self.begun_by, DEFAULT_WINDOW)
         worth = length / 4 + 1.2 * self.round_trip if self.aligned else 1.5 * length / self.limit

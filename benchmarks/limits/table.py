@@ -39,6 +39,7 @@ _STEADY = (
     situation("kong 20/s, wild jitter", "usable steady", one(fixed((20, SECOND))), 590, 1, jitter=WILD),
     situation("kong 50/s", "usable steady", one(fixed((50, SECOND))), 1475, 1),
     situation("kong 50/s, far", "usable steady", one(fixed((50, SECOND))), 1475, 1, rtt=FAR),
+    situation("kong 50/s, far, wild jitter", "usable", one(fixed((50, SECOND))), 590, 1, rtt=FAR, jitter=WILD),
     situation("kong 5/s", "usable steady", one(fixed((5, SECOND))), 148, 1),
     situation("kong 40/2s", "usable steady", one(fixed((40, 2.0))), 1180, 2),
     situation("kong 40/2s, far", "usable steady", one(fixed((40, 2.0))), 1180, 2, rtt=FAR),
@@ -49,6 +50,15 @@ _STEADY = (
     situation("express draft-6 60/10s", "usable steady", one(fixed((60, 10.0), aligned=False), draft6), 1470, 10),
     situation("express draft-7 60/10s", "usable steady", one(fixed((60, 10.0), aligned=False), draft7), 1470, 10),
     situation("express draft-8 60/10s", "usable steady", one(fixed((60, 10.0), aligned=False), draft8), 1470, 10),
+    situation(
+        "express draft-8 60/10s, far, wild jitter",
+        "usable",
+        one(fixed((60, 10.0), aligned=False), draft8),
+        590,
+        10,
+        rtt=FAR,
+        jitter=WILD,
+    ),
     situation("express legacy 60/10s", "usable steady", one(fixed((60, 10.0), aligned=False), epoch), 1470, 10),
     situation(
         "express draft-6 20/s, far", "usable steady", one(fixed((20, SECOND), aligned=False), draft6), 590, 1, rtt=FAR
