@@ -63,6 +63,8 @@ _STEADY = (
     situation(
         "express draft-6 20/s, far", "usable steady", one(fixed((20, SECOND), aligned=False), draft6), 590, 1, rtt=FAR
     ),
+    situation("express legacy 20/2s", "usable", one(fixed((20, 2.0), aligned=False), epoch), 290, 2),
+    situation("slowapi 20/2s, late reset", "usable", one(fixed((20, 2.0), aligned=False), late_epoch), 290, 2),
     situation("slowapi 60/10s, late reset", "usable", one(fixed((60, 10.0), aligned=False), late_epoch), 590, 10),
 )
 _SHORT = (
