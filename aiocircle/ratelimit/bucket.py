@@ -130,7 +130,8 @@ class Bucket:
             ready = quota.ready_at(now, self.sent, in_flight, waiting, self.last_sent_at)
             if ready == NEVER:
                 return NEVER, "answer"
-            at = max(at, ready)
+            if ready > at:
+                at = ready
         if self.pace is None and not self.spacing:
             return at, "budget"
         paced = self.last_sent_at + self.spacing if self.spacing else 0.0

@@ -24,7 +24,7 @@ MERGE_AFTER = 3
 
 
 @define(eq=False)
-class _Track:
+class Track:
     """What a group's last answer showed of a quota, and the counts at that moment."""
 
     room: int
@@ -34,7 +34,7 @@ class _Track:
 
 
 @define(eq=False)
-class _Tally:
+class Tally:
     """What a group did in one window of a quota, and the least it was shown."""
 
     window: int
@@ -53,8 +53,8 @@ class Group:
     settled: bool = False
     alone: int = 0
     joint: int = 0
-    tracks: dict[str, _Track] = field(factory=dict)
-    tallies: dict[str, _Tally] = field(factory=dict)
+    tracks: dict[str, Track] = field(factory=dict)
+    tallies: dict[str, Tally] = field(factory=dict)
 
 
 @define(eq=False)
@@ -130,7 +130,7 @@ class Budget:
             elsewhere = self._sent_elsewhere(name, fact.limit, bucket)
             if last is not None and ticket.sent_at >= last.at:
                 self._weigh(group, bucket, last, last.room - fact.remaining, elsewhere - last.elsewhere)
-            group.tracks[name] = _Track(
+            group.tracks[name] = Track(
                 fact.remaining,
                 now,
                 ticket.answered_at_send,
@@ -145,7 +145,7 @@ class Budget:
         elif group.joint >= MERGE_AFTER:
             self._merge(group, bucket, facts)
 
-    def _weigh(self, group: Group, bucket: Bucket, last: _Track, drop: int, sent_elsewhere: int) -> None:
+    def _weigh(self, group: Group, bucket: Bucket, last: Track, drop: int, sent_elsewhere: int) -> None:
         most_of_all = bucket.sent - last.bucket_answered - 1
         if most_of_all < drop <= most_of_all + sent_elsewhere:
             group.joint += 1
@@ -155,7 +155,7 @@ class Budget:
     def _tally(self, ticket: Ticket, group: Group, quota: Quota, name: str, room: int, now: float) -> None:
         tally = group.tallies.get(name)
         if tally is None or tally.window != quota.refills:
-            tally = group.tallies[name] = _Tally(quota.refills, room)
+            tally = group.tallies[name] = Tally(quota.refills, room)
         mark = ticket.marks.get(name)
         tally.accepted += 1
         tally.least = min(tally.least, room)

@@ -139,7 +139,7 @@ class Quota:
 
     def surely_at(self, now: float) -> float:
         """Return when a request is surely accepted again, although no credit is known."""
-        if self.shared_until > now:
+        if self.shared_until > now or self.share > 1:
             return self.latest
         if self.drips:
             return max(self._slot_at(), self.answered_at + 3 / self.gain)

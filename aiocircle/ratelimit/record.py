@@ -15,7 +15,7 @@ from attrs import define, field, fields
 from cattrs import Converter
 
 from aiocircle.ratelimit.bucket import Bucket, Ticket
-from aiocircle.ratelimit.budget import Budget, Group
+from aiocircle.ratelimit.budget import Budget, Group, Tally, Track
 from aiocircle.ratelimit.pace import Pace
 from aiocircle.ratelimit.quota import NEVER, Mark, Quota
 
@@ -99,7 +99,7 @@ class Record:
 
 def _version() -> str:
     """Return what changes whenever a class in a record gains, loses or renames an attribute."""
-    kinds = (Record, Member, Held, Ticket, Mark, Budget, Group, Bucket, Quota, Pace)
+    kinds = (Record, Member, Held, Ticket, Mark, Budget, Group, Track, Tally, Bucket, Quota, Pace)
     return f"{crc32(repr([[attribute.name for attribute in fields(kind)] for kind in kinds]).encode()):08x}"
 
 
