@@ -98,7 +98,7 @@ class _Tries:
     began: float
     failures: int = 0
     refusals: int = 0
-    refused: Permit | None = None  # the place in line that the request comes back to
+    place: Permit | None = None  # the place in line that the request comes back to
 
 
 class Session:
@@ -302,8 +302,8 @@ class Session:
         url = request.url
         origin = f"{url.scheme}://{url.host}:{url.port}"
         route = Route(origin, request.group, not request.bulk)
-        permit = await self.limiter.acquire(route, max_wait=self._max_wait, again=tries.refused)
-        tries.refused = None
+        permit = await self.limiter.acquire(route, max_wait=self._max_wait, again=tries.place)
+        tries.place = None
         began = self.clock.monotonic()
         try:
             answer = await self._transport.open(
@@ -316,12 +316,13 @@ class Session:
             )
         except BaseException:
             self.limiter.lost(permit)
+            tries.place = permit
             self._tell(request, None, began)
             raise
         self._tell(request, answer.status, began)
         answer.rate = self.limiter.answered(permit, answer.status, answer.header_fields())
         if answer.status in REFUSALS:
-            tries.refused = permit
+            tries.place = permit
         self._notice_deprecation(request, answer)
         return answer
 

@@ -117,12 +117,15 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
         The quotas, and how long to pause. Numbers are reported as sent, however large: what to believe, and how long
         to wait, is for the caller to cap.
     """
+    fields = list(headers)
+    refused = status in _REFUSALS
+    if not refused and (plain := _read_plain(fields)) is not None:
+        return plain
     seen: dict[_Field, list[str]] = {}
-    for name, value in headers:
+    for name, value in fields:
         field = _field(name)
         if field is not None and len(value) <= _MAX_FIELD:
             seen.setdefault(field, []).append(value)
-    refused = status in _REFUSALS
     if not seen or (len(seen) == 1 and _DATE in seen):
         return (_UNAVAILABLE if status == SERVICE_UNAVAILABLE else _BACKOFF) if refused else _NOTHING
     clock = ServerClock(seen.get(_DATE, ()), wall)
@@ -144,6 +147,63 @@ def _reset_of_exhausted(quotas: Sequence[QuotaFact]) -> float | None:
 def _is_cached(seen: Mapping["_Field", Sequence[str]]) -> bool:
     # RFC 9111, section 5.1; but "Age: 0" is what Varnish and Fastly put on answers that are fresh.
     return any(read_number(text) for text in seen.get(_AGE, ()))
+
+
+# --- the usual answer ---
+
+
+class _Layout(NamedTuple):
+    """Where the fields of an answer stand that carries each of the triple and the pairs once, and nothing else."""
+
+    std: tuple[int, int, int] | None
+    pairs: tuple[tuple[float, int, int], ...]
+
+
+@lru_cache(maxsize=256)  # a server sends the same few names with every answer
+def _layout(names: tuple[str, ...]) -> _Layout | None:
+    places: dict[_Field, int] = {}
+    for place, name in enumerate(names):
+        field = _field(name)
+        if field is None or field == _DATE:
+            continue
+        if field in places or not field[1] or (field[1] == "x" and (field[2] is None or field[0] == "reset")):
+            return None
+        places[field] = place
+    windows = sorted({window for _, system, window in places if system == "x" and window})
+    pairs = [(window, places.get(("limit", "x", window)), places.get(("remaining", "x", window))) for window in windows]
+    whole = [(window, limit, left) for window, limit, left in pairs if limit is not None and left is not None]
+    triple = [places[_STD[part]] for part in ("limit", "remaining", "reset") if _STD[part] in places]
+    if not whole or len(whole) < len(pairs) or len(triple) not in {0, 3}:
+        return None
+    return _Layout((triple[0], triple[1], triple[2]) if triple else None, tuple(whole))
+
+
+def _read_plain(fields: Sequence[tuple[str, str]]) -> RateFacts | None:
+    """Read an accepted answer as nearly all are: whole numbers, each field once. Anything else is ``None``."""
+    layout = _layout(tuple([name for name, _ in fields]))
+    if layout is None:
+        return None
+    xs = []
+    for window, at_limit, at_remaining in layout.pairs:
+        limit, remaining = _plain_number(fields[at_limit][1]), _plain_number(fields[at_remaining][1])
+        if limit is None or remaining is None:
+            return None
+        xs.append(QuotaFact("x", limit, min(remaining, limit), window))
+    if layout.std is None:
+        return RateFacts(tuple(xs))
+    limit, remaining, reset = [_plain_number(fields[place][1]) for place in layout.std]
+    if limit is None or remaining is None or reset is None:
+        return None
+    twin = next((x for x in reversed(xs) if x.limit == limit and x.remaining == min(remaining, limit)), None)
+    if twin is None:
+        return None
+    xs[xs.index(twin)] = QuotaFact("x", twin.limit, twin.remaining, twin.window, float(reset))
+    return RateFacts(tuple(xs))
+
+
+@lru_cache(maxsize=4096)
+def _plain_number(text: str) -> int | None:
+    return int(text) if len(text) < _MOMENT and text.isascii() and text.isdecimal() else None
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -296,7 +296,7 @@ class Quota:
         if self.drips:
             return KEPT_DRIPPING if self.limit >= 2 * SMALL_LIMIT else KEPT_LATER
         if not self.refills:
-            return min(KEPT_FIRST, max(KEPT_LATER, self.limit // 3))
+            return min(KEPT_FIRST, max(KEPT_LATER, round(self.limit * 0.4)))
         first, last = self._next()
         width, length = last - first, self.length or max(last - self.begun_by, DEFAULT_WINDOW)
         worth = length / 4 + 1.2 * self.round_trip if self.aligned else 1.5 * length / self.limit
