@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from attrs import field, frozen
 
 from aiocircle.errors import DeadlineError
-from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.facts import RateFacts
 
 T = TypeVar("T")
 

@@ -36,7 +36,7 @@ from aiocircle.errors import (
 )
 from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
 from aiocircle.operation import IDEMPOTENT_METHODS
-from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
 from aiocircle.response import Response
 from aiocircle.retry import Failure, RetryPolicy, is_refusal

@@ -23,7 +23,7 @@ from aiocircle.errors import (
     TransportError,
     UnsafeAddressError,
 )
-from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.facts import RateFacts
 
 READ_BUFFER = 256 * 1024  # bytes a connection may receive ahead of its reader
 DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection

@@ -10,7 +10,7 @@ from attrs import asdict, field, frozen
 from aiocircle.cli import tables
 from aiocircle.cli.output import counted
 from aiocircle.ratelimit.bucket import QuotaState, name_of
-from aiocircle.ratelimit.headers import QuotaFact
+from aiocircle.ratelimit.facts import QuotaFact
 from aiocircle.ratelimit.lane import BucketSnapshot
 
 FAMILIES = {"std": "RateLimit-*", "x": "X-RateLimit-*", "policy": "RateLimit-Policy"}

@@ -28,7 +28,7 @@ from aiocircle.errors import AioCircleError, APIError, AuthenticationError, Deco
 
 if TYPE_CHECKING:
     import aiocircle
-    from aiocircle.ratelimit.headers import QuotaFact, RateFacts
+    from aiocircle.ratelimit.facts import QuotaFact, RateFacts
 
 ALLOWED_SKEW = 60.0  # seconds; signed addresses are good for minutes
 ARTIFACT_HOST = "https://output.circle-artifacts.com"

@@ -40,7 +40,7 @@ from aiocircle.errors import (
     WaitTooLongError,
 )
 from aiocircle.ratelimit.bucket import QuotaState, name_of
-from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.facts import RateFacts
 
 REFRESH = 1 / 4  # seconds
 EVERY = 10.0  # seconds between two requests where no window tells when

@@ -21,7 +21,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from aiocircle.ratelimit.headers import QuotaFact, RateFacts
+from aiocircle.ratelimit.facts import QuotaFact, RateFacts
 from aiocircle.ratelimit.pace import Pace
 from aiocircle.ratelimit.quota import DEFAULT_WINDOW, NEVER, Mark, Quota
 
@@ -119,27 +119,26 @@ class Bucket:
         if self.paused_until > now:
             return self.paused_until, "pause"
         in_flight = self.sent - self.answered
-        if in_flight >= self.width or (self.probation and in_flight):
-            return NEVER, "answer"
-        if self.metered and self.cold.get(group, 0) >= COLD_WIDTH and group not in self.warm:
+        if self._is_full(in_flight, group):
             return NEVER, "answer"
         at = now
         for quota in self.quotas.values():
-            if group not in quota.groups and group in self.warm:
-                continue
-            ready = quota.ready_at(now, self.sent, in_flight, waiting, self.last_sent_at)
-            if ready == NEVER:
-                return NEVER, "answer"
-            if ready > at:
-                at = ready
+            if group in quota.groups or group not in self.warm:
+                at = max(at, quota.ready_at(now, self.sent, in_flight, waiting, self.last_sent_at))
         if self.pace is None and not self.spacing:
-            return at, "budget"
+            return at, ("budget" if at < NEVER else "answer")
         paced = self.last_sent_at + self.spacing if self.spacing else 0.0
         if self.pace is not None:
-            paced = max(paced, self.pace.ready_at(now, in_flight))
-            if paced == NEVER:
-                return NEVER, "answer"
+            paced = max(paced, self.pace.ready_at(in_flight))
+        if max(at, paced) == NEVER:
+            return NEVER, "answer"
         return (paced, "pace") if paced > at else (at, "budget")
+
+    def _is_full(self, in_flight: int, group: str) -> bool:
+        """Tell whether as many are under way as may be: in all, of a group of which no answer is known, or a probe."""
+        if in_flight >= self.width or (self.probation and in_flight):
+            return True
+        return self.metered and self.cold.get(group, 0) >= COLD_WIDTH and group not in self.warm
 
     def send(self, now: float, group: str = "") -> Ticket:
         """Take a token. Only right after ``ready_at`` allowed it."""

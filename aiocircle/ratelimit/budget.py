@@ -16,7 +16,7 @@ bucket can have sent, and by no more than both have.
 from attrs import define, field
 
 from aiocircle.ratelimit.bucket import Bucket, Reason, Ticket, name_of
-from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.quota import Quota
 
 SPLIT_AFTER = 2  # times

@@ -26,13 +26,12 @@ Where they overlap:
 * An answer that has aged in a cache describes a moment that is gone.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import attrs
 
+from aiocircle.ratelimit.facts import QuotaFact, RateFacts
 from aiocircle.ratelimit.fields import (
     ServerClock,
     members,
@@ -44,59 +43,12 @@ from aiocircle.ratelimit.fields import (
     read_text,
     read_window,
 )
+from aiocircle.ratelimit.names import AGE, DATE, POLICY, RATELIMIT, RETRY_AFTER, STD, Field, field_of
+from aiocircle.ratelimit.usual import MOMENT, read_usual
 
-_MOMENT = 9  # digits; from there on a number may be seconds since the epoch
 _MAX_FIELD = 8192  # characters; nobody sends a longer rate header
 SERVICE_UNAVAILABLE = 503
 _REFUSALS = frozenset({429, SERVICE_UNAVAILABLE})
-
-
-@attrs.frozen
-class QuotaFact:
-    """What one answer says about one quota. ``None`` stands for what it does not say.
-
-    Attributes:
-        system: The family of headers it was read from: ``std``, ``x`` or ``policy``.
-        limit: Requests per window.
-        remaining: Requests left in the current window after this one; never negative, never above ``limit``.
-        window: The window's length, in seconds.
-        reset: Seconds from the answer to the window's end.
-        name: The policy's name.
-        partition: The policy's partition key (``pk``), as sent. Quotas of one name and several keys are separate.
-    """
-
-    system: Literal["std", "x", "policy"]
-    limit: int | None = None
-    remaining: int | None = None
-    window: float | None = None
-    reset: float | None = None
-    name: str | None = None
-    partition: str | None = None
-
-    @property
-    def key(self) -> tuple[str, float | None, str | None, str | None]:
-        """What tells this quota from every other, in this answer and the next."""
-        return self.system, self.window, self.name, self.partition
-
-
-@attrs.frozen
-class RateFacts:
-    """What one answer says about the rate.
-
-    Attributes:
-        quotas: In the order ``std``, ``x`` by window (unknown first), ``policy`` as listed.
-        retry_after: Seconds that ``Retry-After`` asks for; only on 429 and 503.
-        pause: Seconds for which nothing should be sent, only on 429 and 503: ``retry_after``, else the longest reset
-            of an exhausted quota.
-        backoff: This is a 429 or 503 that does not say how long to pause, or says zero: wait by a rule of your own.
-        unavailable: This is a 503: the host is in trouble, which says nothing of a rate.
-    """
-
-    quotas: tuple[QuotaFact, ...] = ()
-    retry_after: float | None = None
-    pause: float | None = None
-    backoff: bool = False
-    unavailable: bool = False
 
 
 _NOTHING = RateFacts()
@@ -119,20 +71,20 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
     """
     fields = list(headers)
     refused = status in _REFUSALS
-    if not refused and (plain := _read_plain(fields)) is not None:
+    if not refused and (plain := read_usual(fields)) is not None:
         return plain
-    seen: dict[_Field, list[str]] = {}
+    seen: dict[Field, list[str]] = {}
     for name, value in fields:
-        field = _field(name)
+        field = field_of(name)
         if field is not None and len(value) <= _MAX_FIELD:
             seen.setdefault(field, []).append(value)
-    if not seen or (len(seen) == 1 and _DATE in seen):
+    if not seen or (len(seen) == 1 and DATE in seen):
         return (_UNAVAILABLE if status == SERVICE_UNAVAILABLE else _BACKOFF) if refused else _NOTHING
-    clock = ServerClock(seen.get(_DATE, ()), wall)
+    clock = ServerClock(seen.get(DATE, ()), wall)
     quotas = () if _is_cached(seen) else _read_quotas(seen, clock)
     if not refused:
         return RateFacts(quotas) if quotas else _NOTHING
-    retry_after = _longest(read_delays(seen.get(_RETRY_AFTER, ()), clock, epoch=False))
+    retry_after = _longest(read_delays(seen.get(RETRY_AFTER, ()), clock, epoch=False))
     pause = _reset_of_exhausted(quotas) if retry_after is None else retry_after
     unavailable = status == SERVICE_UNAVAILABLE
     return RateFacts(quotas, retry_after, pause, backoff=not pause, unavailable=unavailable)
@@ -144,112 +96,9 @@ def _reset_of_exhausted(quotas: Sequence[QuotaFact]) -> float | None:
     return _longest(quota.reset for quota in quotas if unknown or quota.remaining == 0)
 
 
-def _is_cached(seen: Mapping["_Field", Sequence[str]]) -> bool:
+def _is_cached(seen: Mapping[Field, Sequence[str]]) -> bool:
     # RFC 9111, section 5.1; but "Age: 0" is what Varnish and Fastly put on answers that are fresh.
-    return any(read_number(text) for text in seen.get(_AGE, ()))
-
-
-# --- the usual answer ---
-
-
-class _Layout(NamedTuple):
-    """Where the fields of an answer stand that carries each of the triple and the pairs once, and nothing else."""
-
-    std: tuple[int, int, int] | None
-    pairs: tuple[tuple[float, int, int], ...]
-
-
-@lru_cache(maxsize=256)  # a server sends the same few names with every answer
-def _layout(names: tuple[str, ...]) -> _Layout | None:
-    places: dict[_Field, int] = {}
-    for place, name in enumerate(names):
-        field = _field(name)
-        if field is None or field == _DATE:
-            continue
-        if field in places or not field[1] or (field[1] == "x" and (field[2] is None or field[0] == "reset")):
-            return None
-        places[field] = place
-    windows = sorted({window for _, system, window in places if system == "x" and window})
-    pairs = [(window, places.get(("limit", "x", window)), places.get(("remaining", "x", window))) for window in windows]
-    whole = [(window, limit, left) for window, limit, left in pairs if limit is not None and left is not None]
-    triple = [places[_STD[part]] for part in ("limit", "remaining", "reset") if _STD[part] in places]
-    if not whole or len(whole) < len(pairs) or len(triple) not in {0, 3}:
-        return None
-    return _Layout((triple[0], triple[1], triple[2]) if triple else None, tuple(whole))
-
-
-def _read_plain(fields: Sequence[tuple[str, str]]) -> RateFacts | None:
-    """Read an accepted answer as nearly all are: whole numbers, each field once. Anything else is ``None``."""
-    layout = _layout(tuple([name for name, _ in fields]))
-    if layout is None:
-        return None
-    xs = []
-    for window, at_limit, at_remaining in layout.pairs:
-        limit, remaining = _plain_number(fields[at_limit][1]), _plain_number(fields[at_remaining][1])
-        if limit is None or remaining is None:
-            return None
-        xs.append(QuotaFact("x", limit, min(remaining, limit), window))
-    if layout.std is None:
-        return RateFacts(tuple(xs))
-    limit, remaining, reset = [_plain_number(fields[place][1]) for place in layout.std]
-    if limit is None or remaining is None or reset is None:
-        return None
-    twin = next((x for x in reversed(xs) if x.limit == limit and x.remaining == min(remaining, limit)), None)
-    if twin is None:
-        return None
-    xs[xs.index(twin)] = QuotaFact("x", twin.limit, twin.remaining, twin.window, float(reset))
-    return RateFacts(tuple(xs))
-
-
-@lru_cache(maxsize=4096)
-def _plain_number(text: str) -> int | None:
-    return int(text) if len(text) < _MOMENT and text.isascii() and text.isdecimal() else None
-
-
-# --- names -----------------------------------------------------------------------------------------------------------
-
-_DAY = 86400.0
-_WINDOWS = {
-    "second": 1.0,
-    "minute": 60.0,
-    "hour": 3600.0,
-    "day": _DAY,
-    "week": 7 * _DAY,
-    "month": 30 * _DAY,  # as Kong has it
-    "year": 365 * _DAY,
-}
-
-
-_Field = tuple[str, str, float | None]  # what it tells, the system, the window its suffix names
-
-_DATE: _Field = ("date", "", None)
-_AGE: _Field = ("age", "", None)
-_RETRY_AFTER: _Field = ("retry-after", "", None)
-_POLICY: _Field = ("policy", "", None)
-_RATELIMIT: _Field = ("ratelimit", "", None)
-_STD: dict[str, _Field] = {part: (part, "std", None) for part in ("limit", "remaining", "reset")}
-_FIELDS = {
-    "date": _DATE,
-    "age": _AGE,
-    "retry-after": _RETRY_AFTER,
-    "ratelimit-policy": _POLICY,
-    "ratelimit": _RATELIMIT,
-    **{f"ratelimit-{part}": field for part, field in _STD.items()},
-}
-_X_NAME = re.compile(r"x-rate-?limit-(limit|remaining|reset)(?:-([a-z]+|[0-9]+))?")
-
-
-@lru_cache(maxsize=256)  # a server sends the same few names with every answer
-def _field(name: str) -> _Field | None:
-    name = name.lower()
-    match = _X_NAME.fullmatch(name)
-    if match is None:
-        return _FIELDS.get(name)
-    part, suffix = match.groups()
-    if suffix is None:
-        return part, "x", None
-    window = _WINDOWS.get(suffix) or read_window(suffix)
-    return (part, "x", window) if window else None
+    return any(read_number(text) for text in seen.get(AGE, ()))
 
 
 # --- quotas ----------------------------------------------------------------------------------------------------------
@@ -274,9 +123,9 @@ class _Service(NamedTuple):
     reset: float | None = None
 
 
-def _read_quotas(seen: dict[_Field, list[str]], clock: ServerClock) -> tuple[QuotaFact, ...]:
-    services = list(_read_services(seen, clock)) if _RATELIMIT in seen else []
-    policies = list(_read_policies(seen[_POLICY])) if _POLICY in seen else []
+def _read_quotas(seen: dict[Field, list[str]], clock: ServerClock) -> tuple[QuotaFact, ...]:
+    services = list(_read_services(seen, clock)) if RATELIMIT in seen else []
+    policies = list(_read_policies(seen[POLICY])) if POLICY in seen else []
     served = {service.name for service in services}
     free = [policy for policy in policies if policy.counts_requests and policy.name not in served]
     std = _read_pair(seen, clock, "std", None, free)
@@ -297,7 +146,7 @@ def _read_quotas(seen: dict[_Field, list[str]], clock: ServerClock) -> tuple[Quo
 
 
 def _read_pair(
-    seen: Mapping[_Field, Sequence[str]],
+    seen: Mapping[Field, Sequence[str]],
     clock: ServerClock,
     system: Literal["std", "x"],
     window: float | None,
@@ -315,7 +164,7 @@ def _read_pair(
 
 
 def _read_reset(values: Sequence[str], clock: ServerClock) -> float | None:
-    if len(values) == 1 and len(values[0]) < _MOMENT and values[0].isascii() and values[0].isdecimal():
+    if len(values) == 1 and len(values[0]) < MOMENT and values[0].isascii() and values[0].isdecimal():
         return float(values[0])  # as nearly always
     return _longest(read_delays(values, clock, epoch=True))
 
@@ -387,11 +236,11 @@ def _read_policies(values: Sequence[str]) -> Iterator[_Policy]:
         yield _Policy(limit, policy.window, name, parameters.get("pk"), unit == "requests")
 
 
-def _read_services(seen: dict[_Field, list[str]], clock: ServerClock) -> Iterator[_Service]:
+def _read_services(seen: dict[Field, list[str]], clock: ServerClock) -> Iterator[_Service]:
     """Yield the members of ``RateLimit``; those of a draft 7 dictionary join the fields of the ``std`` triple."""
-    for item, parameters in map(read_item, members(seen[_RATELIMIT])):
+    for item, parameters in map(read_item, members(seen[RATELIMIT])):
         key, equals, value = item.partition("=")
-        field = _STD.get(key.lower()) if equals else None
+        field = STD.get(key.lower()) if equals else None
         if field is not None:
             seen.setdefault(field, []).append(value)
             continue

@@ -20,7 +20,7 @@ from aiocircle.errors import WaitTooLongError
 from aiocircle.events import EventHandler, LimitWaited, LimitWaiting
 from aiocircle.ratelimit.bucket import Bucket, QuotaState, Reason, Ticket
 from aiocircle.ratelimit.budget import Budget
-from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.quota import NEVER
 
 RETOLD = 1.0  # seconds by which the end of a standstill must move before it is told again
@@ -39,7 +39,7 @@ class Waiter:
     since: float
 
 
-@frozen
+@define(eq=False)
 class Hold:
     """Why the first of a route group's line does not go: not before ``at``, for this reason."""
 
@@ -113,6 +113,7 @@ class Lane:
     _timer: Timer | None = None
     _timer_at: float = NEVER
     _standstills: dict[int, _Standstill] = field(factory=dict)
+    _paced: Bucket | None = None  # the bucket whose pace alone holds the line
 
     def now(self) -> float:
         """Return the time that the budget lives in."""
@@ -142,7 +143,8 @@ class Lane:
     def answered(self, ticket: Ticket, facts: RateFacts, *, refused: bool) -> None:
         """Teach the budget what an answer says."""
         self.budget.answer(ticket, facts, self.now(), refused=refused, jitter=self.random())
-        self.advance()
+        if refused or self._paced is None or self._paced.pace is None:
+            self.advance()  # elsewise its next place in time is known, and no answer brings it nearer
 
     def lost(self, ticket: Ticket) -> None:
         """Record that no answer will come."""
@@ -170,6 +172,7 @@ class Lane:
             if self._standstills:
                 self._go_on({}, now)
             self._set_timer(NEVER)
+            self._paced = None
             return
         granted, holds = self.grants(self.budget, now)
         if granted:
@@ -332,6 +335,9 @@ class Lane:
                 if hold.reason != "pace":
                     standing.setdefault(hold.bucket, hold)
         self._set_timer(next_at)
+        self._paced = None
+        if len(holds) == 1 and holds[0].reason == "pace" and len(self.budget.buckets) == 1:
+            self._paced = self.budget.buckets.get(holds[0].bucket)
         if standing or self._standstills:
             self._go_on(standing, now)
 

@@ -17,7 +17,8 @@ from aiocircle.clock import Clock
 from aiocircle.events import EventHandler
 from aiocircle.ratelimit.bucket import QuotaState, Ticket
 from aiocircle.ratelimit.budget import Budget
-from aiocircle.ratelimit.headers import RateFacts, read_rate_headers
+from aiocircle.ratelimit.facts import RateFacts
+from aiocircle.ratelimit.headers import read_rate_headers
 from aiocircle.ratelimit.lane import BucketSnapshot, Lane, Sharer
 from aiocircle.ratelimit.store import Store, StoreLostError
 

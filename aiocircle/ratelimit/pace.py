@@ -2,9 +2,10 @@
 
 A limit that nobody shows is found by meeting it, so what matters is how many requests meet it. At most as many as are
 under way, and of those only what is above the limit. So the rate grows fast while very few are under way, and gently
-once the round trip is what binds; a refusal (a *strike*) puts it below the rate at which it struck, for long. Where a strike asks for a
-long pause, a long window was used up: what was accepted between two of them is its quota, the time between them its
-length. From the least that it can be, one request goes at a time.
+once the round trip is what binds; a refusal (a *strike*) puts it below the rate at which it struck, for long.
+
+Where a strike asks for a long pause, a long window was used up: what was accepted between two of them is its quota, the
+time between them its length. From the least that the quota can be, one request goes at a time.
 
 Sources: the shape of TCP's slow start and CUBIC's plateau; botocore's adaptive mode, which has no plateau.
 """
@@ -49,7 +50,7 @@ class Pace:
         """Return the rate."""
         return float(self.rate * self.growth ** min(max(0.0, now - self.since), FAST_MOST))
 
-    def ready_at(self, now: float, in_flight: int) -> float:
+    def ready_at(self, in_flight: int) -> float:
         """Return when the next request may leave; ``NEVER``: after an answer."""
         if self.fast and in_flight >= FAST_WIDTH:
             self.bound = True

@@ -2,32 +2,37 @@
 
 **Ledger.** The bucket counts S requests ever sent and C ever answered or lost; a ticket remembers C at its send. An
 answer that shows r left proves room for r more after itself, and at its moment at least C-at-send earlier requests and
-itself had been counted. So S may rise to the *ceiling* ``r + C_at_send + 1`` (no +1 for a refusal); ``ceiling - S`` is the
-*credit*. Requests under way are thereby reserved, and a late answer has an old C and cannot raise anything.
+itself had been counted. So S may rise to the *ceiling* ``r + C_at_send + 1`` (no +1 for a refusal); ``ceiling - S`` is
+the *credit*. Requests under way are thereby reserved, and a late answer has an old C and cannot raise anything.
 
-**Lowering.** Within one window no more than ``r + S`` at receipt (the *cap*) can be right, whatever other answers proved.
-A ceiling above it means that somebody else spends, or that the limit shrank: the quota counts as *shared* for a while.
+**Lowering.** Within one window no more than ``r + S`` at receipt (the *cap*) can be right, whatever other answers
+proved. A ceiling above it means that somebody else spends, or that the limit shrank: the quota counts as *shared* for a
+while. Nor can a window grant more than its limit (the *top*), whatever a host that counts late may show.
 
-**Refill.** An accepted answer that shows no less than the lowest figure known when its request left (the *floor*) cannot
-be of the same window, since it has itself cost one. If it shows all that can be left of a full limit, a window began;
-if it shows part, the quota *drips* (token bucket, sliding window), and how much it gained in that time is its *gain*.
+**Refill.** An accepted answer that shows no less than the lowest figure known when its request left (the *floor*)
+cannot be of the same window, since it has itself cost one. If it shows all that can be left of a full limit, a window
+began; if it shows part, the quota *drips* (token bucket, sliding window), and how much it gained in that time is its
+*gain*. Before a clock's window can have ended it is neither: the host counts late.
 
-**The next window** begins in an interval that is kept as narrow as answers allow: not before the last request that
-was surely counted in this one (``earliest``), and not after ``latest``: receipt + reset, or one window after this one surely
-began. Windows aligned to a clock (a header names their length, or one was seen to begin sooner than a window after our
-first request) keep their phase: the interval is shifted by whole windows and intersected with each new sighting.
+**The next window** begins in an interval that is kept as narrow as answers allow: not before the last request that was
+surely counted in this one (``earliest``), and not after ``latest``: receipt + reset, or one window after this one
+surely began. Windows aligned to a clock (a header names their length, or one was seen to begin sooner than a window after our
+first request) keep their phase: the interval is shifted by whole windows and intersected with each new sighting, where
+it is sure which window was seen. The length of others is measured, if nobody tells it.
 
-**Credit zero.** Nothing is sent before ``latest``. Then one probe, alone; its answer grants the rest.
+**Credit zero.** Nothing is sent before ``latest``, or, once windows are known to come back, before fewer than the limit
+of our own requests can lie within one (the *slot*; a sliding counter obeys neither, so it is never met without credit).
+Then one probe, alone; its answer grants the rest.
 
 **Scouts.** A credit that is kept back can be spent inside the interval without any risk: before the new window it is
 accepted by the old one, after it, it opens the new. So scouts halve the interval, and find token buckets, wrong resets
-and shorter windows. One that finds the new window has cost the old one a request, so none is kept once the
-interval is small beside the window, nor when what waits fits the credit.
+and shorter windows. One that finds the new window has cost the old one a request, so none is kept once the interval is
+small beside the window, nor when what waits fits the credit.
 """
 
 from attrs import define, field
 
-from aiocircle.ratelimit.headers import QuotaFact
+from aiocircle.ratelimit.facts import QuotaFact
 
 NEVER = float("inf")
 
@@ -242,7 +247,7 @@ class Quota:
         return -NEVER if self.length is None else self.begun_after + self.length * (1 - DRIFT)
 
     def _gain_shown(self, room: int, now: float) -> float:
-        """Return requests a second: what a window of known length gives on the average, else what came back at least."""
+        """Return requests a second: the average of a window of known length, else what came back at the least."""
         if self.length and self.limit:
             return self.limit / self.length
         gained = (room - self.floor + 1) / max(now - self.floor_at, 1e-3)
@@ -304,10 +309,9 @@ class Quota:
 
     def _scout_at(self, credit: int) -> float:
         first, last = self._next()
-        if not self.refills:  # evenly; the last one goes when the reset says, which may be wrong
-            share = 1 / credit
-        else:
-            share = 1 / 4 if self.length is not None and not self.aligned else 1 / 2
+        share = 1 / 4 if self.length is not None and not self.aligned else 1 / 2
+        if not self.refills:
+            share = 1 / credit  # evenly; the last one goes when the reset says, which may be wrong
         return first + share * (last - first)
 
     def remember(self, now: float) -> None:

@@ -28,7 +28,7 @@ from aiocircle.errors import ConfigurationError
 from aiocircle.events import LimiterStoreBack, LimiterStoreLost
 from aiocircle.ratelimit.bucket import Ticket
 from aiocircle.ratelimit.budget import Budget
-from aiocircle.ratelimit.headers import RateFacts
+from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.lane import BucketSnapshot, Hold, Lane, Sharer, Waiter
 from aiocircle.ratelimit.quota import NEVER
 from aiocircle.ratelimit.record import UNSEEN, Held, Member, Record, dump, load

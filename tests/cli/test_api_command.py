@@ -156,7 +156,7 @@ def test_secret_headers_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     from aiocircle import Response
     from aiocircle.cli.api import _show_head
     from aiocircle.cli.output import Output
-    from aiocircle.ratelimit.headers import RateFacts
+    from aiocircle.ratelimit.facts import RateFacts
 
     headers = {"Set-Cookie": "a=hush", "X-Auth-Token": "hush", "Location": "https://s3/x?sig=hush", "Date": "today"}
     _show_head(Response(status=200, headers=headers, value=None, json=None, rate=RateFacts()), Output())

@@ -7,7 +7,8 @@ from growth import is_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.ratelimit.headers import QuotaFact, RateFacts, read_rate_headers
+from aiocircle.ratelimit.facts import QuotaFact, RateFacts
+from aiocircle.ratelimit.headers import read_rate_headers
 
 VECTORS = json.loads((Path(__file__).parent / "header-vectors.json").read_text(encoding="utf-8"))["vectors"]
 WALL = 1795452290.0  # Mon, 23 Nov 2026 16:44:50 GMT
