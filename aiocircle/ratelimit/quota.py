@@ -16,9 +16,9 @@ began; if it shows part, the quota *drips* (token bucket, sliding window), and h
 
 **The next window** begins in an interval that is kept as narrow as answers allow: not before the last request that was
 surely counted in this one (``earliest``), and not after ``latest``: receipt + reset, or one window after this one
-surely began. Windows aligned to a clock (a header names their length, or one was seen to begin sooner than a window after our
-first request) keep their phase: the interval is shifted by whole windows and intersected with each new sighting, where
-it is sure which window was seen. The length of others is measured, if nobody tells it.
+surely began. Windows aligned to a clock (a header names their length, or one was seen to begin sooner than a window
+after our first request) keep their phase: the interval is shifted by whole windows and intersected with each new
+sighting, where it is sure which window was seen. The length of others is measured, if nobody tells it.
 
 **Credit zero.** Nothing is sent before ``latest``, or, once windows are known to come back, before fewer than the limit
 of our own requests can lie within one (the *slot*; a sliding counter obeys neither, so it is never met without credit).
