@@ -10,7 +10,7 @@ group gets a bucket of its own when answers prove that it has a budget of its ow
 So that such windows come about, groups that wait at the same time take turns (``lane``).
 
 Two buckets become one when the reverse is seen three times: a quota of the same name and limit fell by more than its
-bucket can have sent, and by no more than both have.
+bucket can have sent, and by no more than both have, or was used up although its bucket cannot have done it alone.
 """
 
 from attrs import define, field
@@ -112,15 +112,17 @@ class Budget:
         if ticket.bucket != bucket.number:  # it left on another bucket's account: what that knew proves nothing here
             ticket.bucket, ticket.marks, ticket.answered_at_send, ticket.alone = bucket.number, {}, 0, False
         bucket.answer(ticket, facts, now, refused=refused, jitter=jitter)
-        if len(self.groups) > 1 and not refused:
-            self._compare(ticket, group, bucket, facts, now)
+        if len(self.groups) > 1:
+            self._compare(ticket, group, bucket, facts, now, refused=refused)
 
     def _is_foreign(self, group: Group, facts: RateFacts) -> bool:
         known = {(name, quota.limit) for name, quota in self.buckets[group.bucket].quotas.items()}
         shown = {(name_of(fact), fact.limit) for fact in facts.quotas}
         return bool(known) and not known & shown
 
-    def _compare(self, ticket: Ticket, group: Group, bucket: Bucket, facts: RateFacts, now: float) -> None:
+    def _compare(
+        self, ticket: Ticket, group: Group, bucket: Bucket, facts: RateFacts, now: float, *, refused: bool
+    ) -> None:
         """Hold what a group's answer shows against its last one: whose requests made the remaining fall?"""
         for fact in facts.quotas:
             if fact.remaining is None:
@@ -136,6 +138,10 @@ class Budget:
                 ticket.answered_at_send,
                 elsewhere,
             )
+            if refused:
+                if last is not None and fact.remaining == 0 and elsewhere > last.elsewhere:
+                    group.joint += bucket.sent - last.bucket_answered < (fact.limit or 0)
+                continue
             self._tally(ticket, group, bucket.quotas[name], name, fact.remaining, now)
             if bucket.in_flight == 0:
                 self._balance(bucket, name, fact.limit)
