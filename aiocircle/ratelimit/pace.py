@@ -16,7 +16,8 @@ from aiocircle.ratelimit.quota import NEVER
 
 FAST_WIDTH = 3  # under way at most while the rate grows fast
 FAST_MOST = 30.0  # seconds; by then every rate is faster than any network
-GENTLE = 1.05  # growth a second once the round trip binds
+CLIMB = 1.5  # requests a second, each second, once the round trip binds
+CLIMB_MOST = 600.0  # seconds
 BACK = 0.85  # of the rate at which it struck
 SLOWEST = 0.5  # requests a second
 HOLD = 180.0  # seconds without growth after the first strike; doubled by each further one
@@ -29,14 +30,15 @@ LUMP = 0.004  # seconds: what may leave together, since timers are no finer
 
 @define(eq=False)
 class Pace:
-    """A rate in requests a second, that grows by ``growth`` a second from ``since``."""
+    """A rate in requests a second that grows from ``since``: by the factor ``growth`` and by ``climb`` each second."""
 
     rate: float
     growth: float
     since: float
     fast: bool = True
     bound: bool = False
-    gentle: float = GENTLE
+    gentle: float = 1.0
+    climb: float = 0.0
     strikes: int = 0
     next_at: float = 0.0
     accepted: list[float] = field(factory=list)
@@ -48,7 +50,8 @@ class Pace:
 
     def rate_at(self, now: float) -> float:
         """Return the rate."""
-        return float(self.rate * self.growth ** min(max(0.0, now - self.since), FAST_MOST))
+        seconds = max(0.0, now - self.since)
+        return float(self.rate * self.growth ** min(seconds, FAST_MOST) + self.climb * min(seconds, CLIMB_MOST))
 
     def ready_at(self, in_flight: int) -> float:
         """Return when the next request may leave; ``NEVER``: after an answer."""
@@ -91,7 +94,7 @@ class Pace:
             self.rate = rate  # it was not the rate that was too high
         else:
             self.rate = max(SLOWEST, BACK * min(rate, float(recent)))
-        self.since_strike = 0
+        self.since_strike, self.climb = 0, 0.0
         self.growth, self.since, self.fast = REGROWTH, now + HOLD * 2.0 ** (self.strikes - 1), False
         self.next_at = now + 1 / self.rate
 
@@ -105,3 +108,4 @@ class Pace:
         recent = sum(at > now - SECOND for at in self.accepted)
         self.rate = max(SLOWEST, min(self.rate_at(now), float(recent)))
         self.growth, self.since, self.fast = self.gentle, now, False
+        self.climb = CLIMB

@@ -40,7 +40,9 @@ DEFAULT_WINDOW = 1.0  # seconds; CircleCI's guide: without a named window, limit
 SHARED_WINDOWS = 5  # for so many windows a quota counts as shared after somebody else was seen spending from it
 SHARED_AT_MOST = 60.0  # seconds; a day's quota does not stay shared for five days
 DRIPS_AFTER = 2  # partial refills in a row that make it a dripping quota
-KEPT_FIRST, KEPT_DRIPPING, KEPT_LATER = 7, 3, 1  # credits held back for scouts: phase unknown, dripping, phase known
+KEPT_FIRST, KEPT_MOST, KEPT_LONG = 7, 12, 2  # credits held back for scouts while the phase is unknown
+KEPT_DRIPPING, KEPT_LATER = 3, 1  # and of a dripping quota, and where the phase is known but for a little
+LONG_WINDOW = 10.0  # seconds; over so long a time a few scouts are enough, and what is held back is missed
 SMALL_LIMIT = 4  # nothing is held back from less
 DRIFT = 2e-4  # of a window: how far two clocks may part in one
 ROUNDED = 1.0  # seconds by which a reset may be rounded up; trusted only with a credit at hand
@@ -301,7 +303,9 @@ class Quota:
         if self.drips:
             return KEPT_DRIPPING if self.limit >= 2 * SMALL_LIMIT else KEPT_LATER
         if not self.refills:
-            return min(KEPT_FIRST, max(KEPT_LATER, round(self.limit * 0.4)))
+            if self.latest - self.earliest > LONG_WINDOW:
+                return min(KEPT_LONG, self.limit // SMALL_LIMIT)
+            return min(self.limit - 1, max(KEPT_FIRST, self.limit // 3), KEPT_MOST)
         first, last = self._next()
         width, length = last - first, self.length or max(last - self.begun_by, DEFAULT_WINDOW)
         worth = length / 4 + 1.2 * self.round_trip if self.aligned else 1.5 * length / self.limit
