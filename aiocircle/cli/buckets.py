@@ -160,12 +160,12 @@ class Told:
 
 
 def _family(name: str) -> str:
-    system = name.partition("/")[0]
+    system = name.partition("#")[0].partition("/")[0]
     return FAMILIES.get(system, system)
 
 
 def _name(quota: str, window: float | None) -> str:
-    """Return a quota's name in plain words; ``quota`` is ``system/window/policy/partition``."""
+    """Return a quota's name in plain words; ``quota`` is ``system/window/policy/partition#limit``, as far as it goes."""
     policy = quota.split("/", 2)[2] if quota.count("/") > 1 else ""
     length = "per window" if window is None else f"per {WINDOWS.get(round(window), f'{window:g} s')}"
     return f"{length} ({policy})" if policy and policy != WINDOWS.get(round(window or 0)) else length

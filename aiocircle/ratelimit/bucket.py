@@ -72,10 +72,9 @@ def quota_name(system: str, window: float | None, name: str | None, partition: s
 
 
 def name_of(fact: QuotaFact) -> str:
-    """Return the name of the quota that a fact is about; without a window its limit tells it from others."""
-    if fact.window is None and fact.name is None:
-        return f"{fact.system}#{fact.limit}"
-    return quota_name(fact.system, fact.window, fact.name, fact.partition)
+    """Return the name of the quota that a fact is about; where a host shows but one of several, its limit is in it."""
+    name = quota_name(fact.system, fact.window, fact.name, fact.partition)
+    return f"{name}#{fact.limit}" if fact.name is None and (fact.system == "std" or fact.window is None) else name
 
 
 @define(eq=False)

@@ -148,9 +148,9 @@ class Quota:
         """Return when a request is surely accepted again, although no credit is known."""
         if self.shared_until > now or self.share > 1:
             return self.latest
-        if self.drips:
+        if self.dripping or (self.drips and not self.refills):
             return max(self._slot_at(), self.answered_at + 3 / self.gain)
-        return min(self.latest, self._slot_at() or NEVER) if self.refills else self.latest
+        return min(self.latest, self._slot_at() or NEVER) if self.refills and not self.drips else self.latest
 
     def _slot_at(self, in_flight: int = 0) -> float:
         """Return when fewer than the limit of our own answers lie within one window; 0 where that is not known.
