@@ -165,7 +165,7 @@ def _family(name: str) -> str:
 
 
 def _name(quota: str, window: float | None) -> str:
-    """Return a quota's name in plain words; ``quota`` is ``system/window/policy/partition#limit``, as far as it goes."""
+    """Return a quota's name in plain words; ``quota`` is ``system/window/policy/partition#limit``."""
     policy = quota.split("/", 2)[2] if quota.count("/") > 1 else ""
     length = "per window" if window is None else f"per {WINDOWS.get(round(window), f'{window:g} s')}"
     return f"{length} ({policy})" if policy and policy != WINDOWS.get(round(window or 0)) else length
