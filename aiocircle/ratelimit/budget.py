@@ -73,10 +73,12 @@ class Budget:
 
     def bucket_of(self, group: str) -> Bucket:
         """Return the bucket on which a route group draws."""
-        number = self.groups[group].bucket if group in self.groups else 0
-        if number not in self.buckets:
-            self.buckets[number] = Bucket(number=number, metered=self.metered, share=self.share)
-        return self.buckets[number]
+        state = self.groups.get(group)
+        number = state.bucket if state is not None else 0
+        bucket = self.buckets.get(number)
+        if bucket is None:
+            bucket = self.buckets[number] = Bucket(number=number, metered=self.metered, share=self.share)
+        return bucket
 
     def ready_at(self, now: float, group: str, waiting: int = 1) -> tuple[float, Reason]:
         """Return when the next request of a group may leave, and what it waits for; see ``Bucket.ready_at``."""
@@ -85,7 +87,9 @@ class Budget:
     def send(self, now: float, group: str) -> Ticket:
         """Take a token. Only right after ``ready_at`` allowed it."""
         bucket = self.bucket_of(group)
-        state = self.groups.setdefault(group, Group(bucket.number))
+        state = self.groups.get(group)
+        if state is None:
+            state = self.groups[group] = Group(bucket.number)
         ticket = bucket.send(now, group)
         state.sent += 1
         return ticket

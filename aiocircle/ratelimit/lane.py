@@ -323,6 +323,11 @@ class Lane:
         self.advance()
 
     def _hold(self, holds: list[Hold], now: float) -> None:
+        only = holds[0] if len(holds) == 1 and not self._standstills else None
+        if only is not None and only.reason == "pace" and only.at - now <= self._patience:
+            self._set_timer(only.at)  # the rhythm of a pace, which nobody needs to be told
+            self._paced = self.budget.buckets.get(only.bucket) if len(self.budget.buckets) == 1 else None
+            return
         standing: dict[int, Hold] = {}
         next_at = NEVER
         for hold in holds:
@@ -336,8 +341,6 @@ class Lane:
                     standing.setdefault(hold.bucket, hold)
         self._set_timer(next_at)
         self._paced = None
-        if len(holds) == 1 and holds[0].reason == "pace" and len(self.budget.buckets) == 1:
-            self._paced = self.budget.buckets.get(holds[0].bucket)
         if standing or self._standstills:
             self._go_on(standing, now)
 

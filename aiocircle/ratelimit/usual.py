@@ -44,23 +44,38 @@ def read_usual(fields: Sequence[tuple[str, str]]) -> RateFacts | None:
     layout = _layout(tuple([name for name, _ in fields]))
     if layout is None:
         return None
-    xs = []
-    for window, at_limit, at_remaining in layout.pairs:
-        limit, remaining = _number(fields[at_limit][1]), _number(fields[at_remaining][1])
-        if limit is None or remaining is None:
+    figures = []
+    for window, at_limit, at_left in layout.pairs:
+        limit, left = _number(fields[at_limit][1]), _number(fields[at_left][1])
+        if limit is None or left is None:
             return None
-        xs.append(QuotaFact("x", limit, min(remaining, limit), window))
-    if layout.std is None:
-        return RateFacts(tuple(xs))
-    limit, remaining, reset = [_number(fields[place][1]) for place in layout.std]
-    if limit is None or remaining is None or reset is None:
+        figures.append((limit, min(left, limit), window))
+    twin, reset = _twin(layout, fields, figures)
+    if twin is None:
         return None
-    for place in range(len(xs) - 1, -1, -1):  # the triple repeats the longest of equal pairs
-        twin = xs[place]
-        if twin.limit == limit and twin.remaining == min(remaining, limit):
-            xs[place] = QuotaFact("x", limit, twin.remaining, twin.window, float(reset))
-            return RateFacts(tuple(xs))
-    return None
+    return RateFacts(
+        tuple(
+            [
+                QuotaFact("x", limit, left, window, reset if place == twin else None)
+                for place, (limit, left, window) in enumerate(figures)
+            ]
+        )
+    )
+
+
+def _twin(
+    layout: _Layout, fields: Sequence[tuple[str, str]], figures: Sequence[tuple[int, int, float]]
+) -> tuple[int | None, float | None]:
+    """Return which pair the triple repeats, of equals the longest, and its reset; ``None`` where it repeats none."""
+    if layout.std is None:
+        return -1, None
+    limit, left, reset = [_number(fields[place][1]) for place in layout.std]
+    if limit is None or left is None or reset is None:
+        return None, None
+    for place in range(len(figures) - 1, -1, -1):
+        if figures[place][0] == limit and figures[place][1] == min(left, limit):
+            return place, float(reset)
+    return None, None
 
 
 @lru_cache(maxsize=4096)
