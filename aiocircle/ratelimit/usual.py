@@ -78,6 +78,5 @@ def _twin(
     return None, None
 
 
-@lru_cache(maxsize=4096)
 def _number(text: str) -> int | None:
     return int(text) if len(text) < MOMENT and text.isascii() and text.isdecimal() else None
