@@ -112,7 +112,7 @@ class Budget:
             group.settled = True
             if self._is_foreign(group, facts):
                 self._split(ticket.group, group, group.sent - group.answered + 1)
-        bucket = self.bucket_of(ticket.group)
+        bucket = self.buckets[group.bucket]
         if ticket.bucket != bucket.number:  # it left on another bucket's account: what that knew proves nothing here
             ticket.bucket, ticket.marks, ticket.answered_at_send, ticket.alone = bucket.number, {}, 0, False
         bucket.answer(ticket, facts, now, refused=refused, jitter=jitter)

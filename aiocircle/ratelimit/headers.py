@@ -69,7 +69,7 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
         The quotas, and how long to pause. Numbers are reported as sent, however large: what to believe, and how long
         to wait, is for the caller to cap.
     """
-    fields = list(headers)
+    fields = headers if isinstance(headers, list) else list(headers)
     refused = status in _REFUSALS
     if not refused and (plain := read_usual(fields)) is not None:
         return plain

@@ -261,11 +261,15 @@ class Lane:
 
     def _enqueue(self, waiter: Waiter) -> bool:
         """Put a request in its place, and tell whether it changes nothing for anybody: it is one more at the end."""
-        line = self._lines.setdefault(waiter.group, deque())
+        line = self._lines.get(waiter.group)
+        if line is None:
+            line = self._lines[waiter.group] = deque()
         place = len(line)
         if line and line[-1].number > waiter.number:
             place = next(at for at, other in enumerate(line) if other.number > waiter.number)
-        line.insert(place, waiter)
+            line.insert(place, waiter)
+        else:
+            line.append(waiter)
         self._waiting += 1
         settled = 0 < place == self._waiting - 1 and waiter.max_wait >= self._patience
         self._patience = min(self._patience, waiter.max_wait)

@@ -125,7 +125,7 @@ class Quota:
 
     def ready_at(self, now: float, sent: int, in_flight: int, waiting: int, last_sent_at: float) -> float:
         """Return when the next request may leave as far as this quota is concerned; ``NEVER``: after an answer."""
-        credit = self.credit(sent)
+        credit = self.ceiling - sent if self.share == 1 else self.credit(sent)
         if credit <= 0:
             return NEVER if in_flight else self.surely_at(now)
         if self.shared_until > now:
@@ -216,9 +216,10 @@ class Quota:
                 self.floor, self.floor_at = room, sent_at
             self.cap = min(self.cap, room + sent)
             self.earliest = max(self.earliest, sent_at)
-            end = now + _reset_of(fact)
+            reset = _reset_of(fact)
+            end = now + reset
             self.latest = end if refused and not room else min(self.latest, end)
-            self.not_before = max(self.not_before, sent_at + _reset_of(fact) - ROUNDED)
+            self.not_before = max(self.not_before, sent_at + reset - ROUNDED)
             self.spent += not refused
         if self.ceiling > self.cap and self.drips == 0:
             self.shared_until = now + min(SHARED_AT_MOST, SHARED_WINDOWS * (fact.window or DEFAULT_WINDOW))

@@ -14,10 +14,10 @@ MOMENT = 9  # digits; from there on a number may be seconds since the epoch
 
 
 class _Layout(NamedTuple):
-    """Where the fields of an answer stand that carries each of the triple and the pairs once, and nothing else."""
+    """Where limits and remainders stand, by windows, and behind them the triple, if there is one; nothing else does."""
 
-    std: tuple[int, int, int] | None
-    pairs: tuple[tuple[float, int, int], ...]
+    windows: tuple[float, ...]
+    places: tuple[int, ...]
 
 
 @lru_cache(maxsize=256)  # a server sends the same few names with every answer
@@ -31,12 +31,12 @@ def _layout(names: tuple[str, ...]) -> _Layout | None:
             return None
         places[field] = place
     windows = sorted({window for _, system, window in places if system == "x" and window})
-    pairs = [(window, places.get(("limit", "x", window)), places.get(("remaining", "x", window))) for window in windows]
-    whole = [(window, limit, left) for window, limit, left in pairs if limit is not None and left is not None]
+    pairs = [places.get((part, "x", window)) for window in windows for part in ("limit", "remaining")]
     triple = [places[STD[part]] for part in ("limit", "remaining", "reset") if STD[part] in places]
+    whole = [place for place in pairs if place is not None]
     if not whole or len(whole) < len(pairs) or len(triple) not in {0, 3}:
         return None
-    return _Layout((triple[0], triple[1], triple[2]) if triple else None, tuple(whole))
+    return _Layout(tuple(windows), (*whole, *triple))
 
 
 def read_usual(fields: Sequence[tuple[str, str]]) -> RateFacts | None:
@@ -44,39 +44,26 @@ def read_usual(fields: Sequence[tuple[str, str]]) -> RateFacts | None:
     layout = _layout(tuple([name for name, _ in fields]))
     if layout is None:
         return None
-    figures = []
-    for window, at_limit, at_left in layout.pairs:
-        limit, left = _number(fields[at_limit][1]), _number(fields[at_left][1])
-        if limit is None or left is None:
-            return None
-        figures.append((limit, min(left, limit), window))
-    twin, reset = _twin(layout, fields, figures)
-    if twin is None:
+    return _read(layout.windows, tuple([fields[place][1] for place in layout.places]))
+
+
+@lru_cache(maxsize=2048)  # of a window of seconds the same few figures recur
+def _read(windows: tuple[float, ...], texts: tuple[str, ...]) -> RateFacts | None:
+    numbers = [int(text) for text in texts if len(text) < MOMENT and text.isascii() and text.isdecimal()]
+    if len(numbers) < len(texts):
         return None
+    pairs = [(numbers[2 * at], min(numbers[2 * at], numbers[2 * at + 1])) for at in range(len(windows))]
+    twin, reset = -1, None
+    if triple := numbers[2 * len(windows) :]:  # it repeats a pair, of equal ones the longest, and tells its reset
+        repeated = triple[0], min(triple[0], triple[1])
+        if repeated not in pairs:
+            return None
+        twin, reset = max(at for at, pair in enumerate(pairs) if pair == repeated), float(triple[2])
     return RateFacts(
         tuple(
             [
-                QuotaFact("x", limit, left, window, reset if place == twin else None)
-                for place, (limit, left, window) in enumerate(figures)
+                QuotaFact("x", limit, left, windows[at], reset if at == twin else None)
+                for at, (limit, left) in enumerate(pairs)
             ]
         )
     )
-
-
-def _twin(
-    layout: _Layout, fields: Sequence[tuple[str, str]], figures: Sequence[tuple[int, int, float]]
-) -> tuple[int | None, float | None]:
-    """Return which pair the triple repeats, of equals the longest, and its reset; ``None`` where it repeats none."""
-    if layout.std is None:
-        return -1, None
-    limit, left, reset = [_number(fields[place][1]) for place in layout.std]
-    if limit is None or left is None or reset is None:
-        return None, None
-    for place in range(len(figures) - 1, -1, -1):
-        if figures[place][0] == limit and figures[place][1] == min(left, limit):
-            return place, float(reset)
-    return None, None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if len(text) < MOMENT and text.isascii() and text.isdecimal() else None
