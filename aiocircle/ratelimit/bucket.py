@@ -28,7 +28,7 @@ from aiocircle.ratelimit.quota import DEFAULT_WINDOW, NEVER, Mark, Quota
 COLD_WIDTH = 2
 FIRST_WIDTH = 8
 BLIND_RATE, BLIND_GROWTH = 10.0, 2.0  # requests a second, and growth a second, without headers
-LONG_RATE, LONG_GROWTH, LONG_GENTLE = 40.0, 2.0, 1.2  # with headers that speak of long windows only
+LONG_RATE, LONG_GROWTH, LONG_GENTLE = 200.0, 2.0, 1.2  # with headers that speak of long windows only
 BURST_BLIND_WINDOW = 10.0  # seconds; a longer window tells nothing about bursts inside it
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
