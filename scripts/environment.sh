@@ -86,10 +86,10 @@ unpack_redis() {
     ( cd "$directory/packages" &&
       { apt-get download -qq redis-server redis-tools libjemalloc2 liblzf1 libatomic1 2>/dev/null ||
         { apt-get update -qq && apt-get download -qq redis-server redis-tools libjemalloc2 liblzf1 libatomic1; }; } ) &&
-    for package in "$directory"/packages/*.deb; do dpkg -x "$package" "$directory/root" || return; done &&
+    for package in "$directory"/packages/*.deb; do dpkg -x "$package" "$directory/unpacked" || return; done &&
     cat > "$directory/redis-server" <<'SCRIPT' && chmod +x "$directory/redis-server" && "$directory/redis-server" --version
 #!/bin/sh
-root=$(dirname "$0")/root/usr
-LD_LIBRARY_PATH=$(echo "$root"/lib/*-linux-gnu*) exec "$root/bin/redis-server" "$@"
+usr=$(dirname "$0")/unpacked/usr
+LD_LIBRARY_PATH=$(echo "$usr"/lib/*-linux-gnu*) exec "$usr/bin/redis-server" "$@"
 SCRIPT
 }

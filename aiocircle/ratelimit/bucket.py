@@ -98,7 +98,6 @@ class Bucket:
     last_sent_at: float = -1.0
     cold: dict[str, int] = field(factory=dict)
     warm: list[str] = field(factory=list)
-    lowered: int = 0
 
     def __attrs_post_init__(self) -> None:
         if not self.metered:
@@ -229,7 +228,6 @@ class Bucket:
             )
             quota.share = self.share
         else:
-            before = quota.shared_until
             quota.learn(
                 fact,
                 fact.remaining,
@@ -241,7 +239,6 @@ class Bucket:
                 now=now,
                 refused=refused,
             )
-            self.lowered += quota.shared_until > before
         if ticket.group not in quota.groups:
             quota.groups.append(ticket.group)
 
