@@ -159,11 +159,15 @@ class Quota:
         """
         if self.length is None or self.limit is None:
             return 0.0
-        stride = -(-self.limit // SLOTS)
+        stride = self._stride(self.limit)
         if len(self.slots) * stride < self.limit:
             return 0.0
         newer = max(0, (self.limit - 1 - self.skipped - in_flight) // stride)  # entries that may still count
         return self.slots[max(0, len(self.slots) - 1 - newer)] + self.length
+
+    @staticmethod
+    def _stride(limit: int) -> int:
+        return max(1, -(-limit // SLOTS))
 
     def _drip_at(self, credit: int, in_flight: int, last_sent_at: float) -> float:
         """Return when a kept credit of a dripping quota may be spent: as fast as it gains, the last one more slowly."""
@@ -253,7 +257,7 @@ class Quota:
         """Return requests a second: the average of a window of known length, else what came back at the least."""
         if self.length and self.limit:
             return self.limit / self.length
-        gained = (room - self.floor + 1) / max(now - self.floor_at, 1e-3)
+        gained = max(1, room - self.floor + 1) / max(now - self.floor_at, 1e-3)
         return gained if not self.gain else 0.7 * self.gain + 0.3 * gained
 
     def _date(self, sent_at: float, now: float, *, alone: bool) -> None:
@@ -323,7 +327,7 @@ class Quota:
         """Keep, of at least the last ``limit`` requests that may have counted, the time of every n-th."""
         if self.length is None or self.limit is None:
             return
-        stride = -(-self.limit // SLOTS)
+        stride = self._stride(self.limit)
         self.skipped += 1
         if self.skipped < stride:
             return

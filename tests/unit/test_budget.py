@@ -1,8 +1,13 @@
 """Which route groups share a budget is proved by answers: plain values, no clock."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aiocircle.ratelimit.bucket import Ticket
 from aiocircle.ratelimit.budget import Budget
+from aiocircle.ratelimit.facts import QuotaFact, RateFacts
 from aiocircle.ratelimit.headers import read_rate_headers
+from aiocircle.ratelimit.quota import NEVER
 
 LIMIT = 20
 
@@ -85,3 +90,47 @@ def test_counts_are_moved_whole_when_a_group_leaves_with_requests_under_way() ->
     assert (budget.bucket_of("a").in_flight, budget.bucket_of("b").in_flight) == (0, 1)
     budget.answer(second, read_rate_headers(200, headers["b"], wall=0), 1.3, refused=False)
     assert budget.bucket_of("b").in_flight == 0
+
+
+FIGURES = st.none() | st.integers(0, 50) | st.sampled_from([10**9, 10**20])
+SECONDS = st.none() | st.floats(0, 20) | st.sampled_from([1.0, 60.0, 1e12])
+FACTS = st.builds(
+    QuotaFact,
+    st.sampled_from(["std", "x", "policy"]),
+    limit=FIGURES,
+    remaining=FIGURES,
+    window=st.sampled_from([None, 1.0, 10.0, 60.0]),
+    reset=SECONDS,
+)
+ANSWERS = st.tuples(
+    st.sampled_from("ab"),
+    st.lists(FACTS, max_size=3),
+    st.sampled_from(["accepted", "refused", "lost", "withdrawn"]),
+    st.floats(0, 5),
+    st.integers(0, 3),
+)
+
+
+@given(st.lists(ANSWERS, max_size=60))
+def test_whatever_a_host_says_nothing_breaks_and_nothing_waits_for_an_answer_that_cannot_come(
+    answers: list[tuple[str, list[QuotaFact], str, float, int]],
+) -> None:
+    budget, now = Budget(), 1000.0
+    under_way: list[Ticket] = []
+    for group, facts, fate, seconds, more in answers:
+        now += seconds
+        under_way += [budget.send(now, group) for _ in range(more) if budget.ready_at(now, group, 5)[0] <= now]
+        if not under_way:
+            continue
+        ticket = under_way.pop(0)
+        told = RateFacts(tuple(facts), pause=1.0 if fate == "refused" else None)
+        if fate == "lost":
+            budget.lost(ticket, now)
+        elif fate == "withdrawn":
+            budget.withdraw(ticket)
+        else:
+            budget.answer(ticket, told, now, refused=fate == "refused")
+    for ticket in under_way:
+        budget.lost(ticket, now)
+    assert all(bucket.in_flight == 0 for bucket in budget.buckets.values())
+    assert all(budget.ready_at(now, group, 5)[0] < NEVER for group in budget.groups)
