@@ -19,11 +19,13 @@ import anyio
 from attrs import evolve, field, frozen, validators
 
 from aiocircle.api import Artifact
+from aiocircle.auth import safe_url
 from aiocircle.download.globs import glob_matcher
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
 from aiocircle.download.plan import JobListed, JobRef, Listed, ListingFailed, Planner, Selection, Skipped
+from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import ItemOutcome, Report, Tally
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
@@ -75,7 +77,7 @@ class _Item:
     outcome: ItemOutcome
     placed: PlacedPath
     url: str
-    artifact: str
+    artifact: Source
 
 
 class Download:
@@ -109,6 +111,7 @@ class Download:
         self._tally = Tally()
         self._planned = 0
         self._broken = 0
+        self._ledger: Ledger | None = None
         self._stopped_by: AioCircleError | None = None
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
@@ -160,8 +163,12 @@ class Download:
             await in_thread(threads, opened.enter_context, store)
             ledger = Ledger(store.own_directory)
             await in_thread(threads, opened.enter_context, ledger)
+            self._ledger = ledger
+            await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
+            if self._stopped_by is None:
+                await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
             await self._let_go(threads, opened)
 
@@ -190,7 +197,7 @@ class Download:
                 self._note(await self._fetch(item, transfer))
                 self._broken = 0
             except AioCircleError as error:
-                self._note(_failed(item.outcome, error))
+                self._note_failure(item.outcome, item.artifact, error)
                 self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
                 if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
                     self._stopped_by = self._stopped_by or error
@@ -230,10 +237,9 @@ class Download:
                         self._tally.jobs += 1
                     case Skipped():
                         self._tally.skipped_jobs += 1
-                    case ListingFailed(what=what, job_number=number, error=error):
-                        self._note(
-                            _failed(ItemOutcome(target="", status="failed", job_number=number, path=what), error)
-                        )
+                    case ListingFailed(what=what, job_number=number, job=job, error=error):
+                        outcome = ItemOutcome(target="", status="failed", job_number=number, path=what)
+                        self._note_failure(outcome, None if job is None else _source_of(job), error)
         self._session.emit(ListingEnded(total=self._planned))
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> _Item | None:
@@ -244,19 +250,31 @@ class Download:
         outcome = ItemOutcome(
             target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
         )
-        name = path.encode(errors="backslashreplace").decode()  # a listing may hold lone surrogates, the ledger may not
-        identity = f"{job.slug}#{job.job_number}/{artifact.node_index}/{name}"
+        source = _source_of(job, artifact)
         try:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
-            placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{identity} {artifact.url}")
+            placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{source.identity} {artifact.url}")
         except DuplicateClaim as claim:
             self._note(evolve(outcome, target=str(claim.path), status="duplicate"))
             return None
         except DownloadError as error:
-            self._note(_failed(outcome, error))
+            self._note_failure(outcome, source, error)
             return None
-        return _Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, identity)
+        return _Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, source)
+
+    def _note_failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError) -> None:
+        self._note(evolve(outcome, status="failed", reason=str(error), code=error.code))
+        if self._ledger is not None and source is not None:
+            failed = Failed(
+                source=source,
+                target=outcome.target,
+                code=error.code,
+                reason=str(error),
+                ended=self._session.clock.wall(),
+                layout=self._layout.template,
+            )
+            self._ledger.fail(failed)
 
     def _note(self, outcome: ItemOutcome) -> None:
         self._tally.add(outcome)
@@ -292,8 +310,25 @@ def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:
     )
 
 
-def _failed(outcome: ItemOutcome, error: AioCircleError) -> ItemOutcome:
-    return evolve(outcome, status="failed", reason=str(error), code=error.code)
+def _source_of(job: JobRef, artifact: Artifact | None = None) -> Source:
+    path, address = (None, None) if artifact is None else (artifact.path or "", safe_url(artifact.url or ""))
+    return Source(
+        slug=str(job.slug),
+        pipeline=job.pipeline_number,
+        workflow=None if job.workflow_id is None else str(job.workflow_id),
+        workflow_name=_text(job.workflow_name),
+        branch=_text(job.branch),
+        job=job.job_number,
+        job_name=_text(job.job_name),
+        node=None if artifact is None else artifact.node_index,
+        path=_text(path),
+        address=_text(address),
+    )
+
+
+def _text(text: str | None) -> str | None:
+    """Return text that SQLite can hold: the host's may have lone surrogates."""
+    return text if text is None or text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _ends_the_run(error: AioCircleError) -> bool:
