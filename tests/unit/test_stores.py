@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from aiocircle.download.paths import SafePath
 from aiocircle.download.parts import Part
+from aiocircle.download.paths import SafePath
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore, explained
 from aiocircle.errors import StoreError, UnsafePathError
 
