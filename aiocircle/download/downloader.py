@@ -73,7 +73,9 @@ class DownloadOptions:
 
 
 @frozen
-class _Item:
+class Item:
+    """An artifact to fetch, with a name of its own."""
+
     outcome: ItemOutcome
     placed: PlacedPath
     url: str
@@ -85,7 +87,7 @@ class Download:
 
     Args:
         session: Sends requests.
-        selection: What to fetch.
+        selection: What to fetch; ``None`` where that is decided otherwise (`aiocircle.download.again`).
         output: The directory to fetch it to.
         options: How.
         on_outcome: Called with the outcome of every item, in the order in which they end.
@@ -94,7 +96,7 @@ class Download:
     def __init__(
         self,
         session: Session,
-        selection: Selection,
+        selection: Selection | None,
         output: Path,
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
@@ -104,7 +106,7 @@ class Download:
         self._output = output
         self._options = options
         self._on_outcome = on_outcome
-        default = DEFAULT_LAYOUT_ONE_JOB if selection.job is not None else DEFAULT_LAYOUT_MANY_JOBS
+        default = DEFAULT_LAYOUT_ONE_JOB if selection and selection.job is not None else DEFAULT_LAYOUT_MANY_JOBS
         self._layout = Layout(options.layout or default)
         self._wanted = glob_matcher(options.include, options.exclude)
         self._planner = Planner(session, self._layout.fields)
@@ -112,6 +114,7 @@ class Download:
         self._planned = 0
         self._broken = 0
         self._ledger: Ledger | None = None
+        self._is_complete = True
         self._stopped_by: AioCircleError | None = None
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
@@ -167,7 +170,7 @@ class Download:
             await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
-            if self._stopped_by is None:
+            if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
             await self._let_go(threads, opened)
@@ -189,7 +192,7 @@ class Download:
                 group.start_soon(self._worker, items, turn, transfer, group.cancel_scope)
 
     async def _worker(
-        self, items: AsyncGenerator[_Item, None], turn: asyncio.Lock, transfer: Transfer, scope: anyio.CancelScope
+        self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, transfer: Transfer, scope: anyio.CancelScope
     ) -> None:
         # A cancellation reaches a task only where it waits, and a request is sent before that.
         while not scope.cancel_called and (item := await self._next(items, turn, scope)) is not None:
@@ -204,8 +207,8 @@ class Download:
                     scope.cancel()
 
     async def _next(
-        self, items: AsyncGenerator[_Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
-    ) -> _Item | None:
+        self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
+    ) -> Item | None:
         """Return the next artifact of the plan, which all workers read in turn, or ``None`` at its end."""
         async with turn:
             try:
@@ -216,15 +219,16 @@ class Download:
                     scope.cancel()
                 return None
 
-    async def _fetch(self, item: _Item, transfer: Transfer) -> ItemOutcome:
+    async def _fetch(self, item: Item, transfer: Transfer) -> ItemOutcome:
         target = item.placed.path
         size = await transfer.present(target, item.artifact)
         if size is not None:
             return evolve(item.outcome, status="present", size=size)
         return evolve(item.outcome, status="stored", size=await transfer.run(item.url, target, item.artifact))
 
-    async def _items(self, claims: Claims) -> AsyncGenerator[_Item, None]:
+    async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
         """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
+        assert self._selection is not None
         async with aclosing(self._planner.steps(self._selection)) as steps:
             async for step in steps:
                 match step:
@@ -233,16 +237,17 @@ class Download:
                             self._planned += 1
                             self._session.emit(ItemPlanned(target=str(item.placed.path), total=self._planned))
                             yield item
-                    case JobListed():
+                    case JobListed(job=job):
                         self._tally.jobs += 1
+                        self._resolve(job)
                     case Skipped():
                         self._tally.skipped_jobs += 1
                     case ListingFailed(what=what, job_number=number, job=job, error=error):
                         outcome = ItemOutcome(target="", status="failed", job_number=number, path=what)
-                        self._note_failure(outcome, None if job is None else _source_of(job), error)
+                        self._note_failure(outcome, None if job is None else source_of(job), error)
         self._session.emit(ListingEnded(total=self._planned))
 
-    def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> _Item | None:
+    def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
         """Give an artifact its name; one that can have none, or is not wanted, is noted and dropped."""
         path = artifact.path or ""
         if not self._wanted(path):
@@ -250,7 +255,7 @@ class Download:
         outcome = ItemOutcome(
             target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
         )
-        source = _source_of(job, artifact)
+        source = source_of(job, artifact)
         try:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
@@ -261,7 +266,13 @@ class Download:
         except DownloadError as error:
             self._note_failure(outcome, source, error)
             return None
-        return _Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, source)
+        return Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, source)
+
+    def _resolve(self, job: JobRef) -> None:
+        """What was recorded of a listing that failed holds no longer."""
+        if self._ledger is not None:
+            whole = source_of(job)
+            self._ledger.resolve(whole.identity, evolve(whole, job=None).identity)
 
     def _note_failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError) -> None:
         self._note(evolve(outcome, status="failed", reason=str(error), code=error.code))
@@ -310,7 +321,8 @@ def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:
     )
 
 
-def _source_of(job: JobRef, artifact: Artifact | None = None) -> Source:
+def source_of(job: JobRef, artifact: Artifact | None = None) -> Source:
+    """Return what is recorded of where an artifact belongs; without one, of its job or of its jobs' workflow."""
     path, address = (None, None) if artifact is None else (artifact.path or "", safe_url(artifact.url or ""))
     return Source(
         slug=str(job.slug),

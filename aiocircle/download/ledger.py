@@ -52,7 +52,7 @@ ADD_FAILURE = _insertion("failures", "artifact", "target", "code", "reason", "en
 
 
 class Ledger:
-    """The record of one output directory. All methods but ``fail`` block; several threads may call them at once.
+    """The record of one output directory. Several threads may use it at once. All but ``fail`` and ``resolve`` block.
 
     Args:
         directory: Where it lies: the downloader's own directory in the output.
@@ -66,6 +66,7 @@ class Ledger:
         self._root = directory.parent
         self._confirmed: list[str] = []
         self._failed: deque[Failed] = deque()
+        self._resolved: deque[str] = deque()
         self._has_failures = False
         self._lock = threading.Lock()
 
@@ -138,6 +139,11 @@ class Ledger:
         """Note what could not be had; waits for nothing, and is written with the next batch."""
         self._failed.append(failed)
 
+    def resolve(self, *identities: str) -> None:
+        """Note that what failed once has been had; waits for nothing either."""
+        if self._has_failures:
+            self._resolved.extend(identities)
+
     def flush(self) -> None:
         """Write what is pending."""
         with self._lock:
@@ -166,18 +172,21 @@ class Ledger:
 
     def _flush(self) -> None:
         failed = [self._failed.popleft() for _ in range(len(self._failed))]
-        if not self._confirmed and not failed:
+        resolved = [self._resolved.popleft() for _ in range(len(self._resolved))]
+        if not self._confirmed and not failed and not resolved:
             return
         try:
             self._rows.execute("BEGIN IMMEDIATE")
             self._rows.executemany(
                 "UPDATE files SET inode = NULL WHERE target = ?", [(one,) for one in self._confirmed]
             )
+            self._rows.executemany("DELETE FROM failures WHERE artifact = ?", [(one,) for one in resolved])
             self._rows.executemany(ADD_FAILURE, map(_failure_row, failed))
             self._rows.execute("COMMIT")
         except sqlite3.Error as error:
             self._rows.rollback()
             self._failed.extendleft(reversed(failed))
+            self._resolved.extendleft(resolved)
             raise self._unusable(error) from None
         self._has_failures = self._has_failures or bool(failed)
         self._confirmed.clear()
