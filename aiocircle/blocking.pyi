@@ -43,6 +43,7 @@ from aiocircle.api.workflows import Rerun, Workflow
 from aiocircle.auth import AuthScheme, Token
 from aiocircle.client import Client
 from aiocircle.clock import Clock
+from aiocircle.download.again import Missing
 from aiocircle.download.downloader import DownloadOptions
 from aiocircle.download.plan import Selection
 from aiocircle.download.report import ItemOutcome, Report
@@ -1188,7 +1189,7 @@ class Download:
 
     Args:
         session: Sends requests.
-        selection: What to fetch.
+        selection: What to fetch; ``None`` where that is decided otherwise (`aiocircle.download.again`).
         output: The directory to fetch it to.
         options: How.
         on_outcome: Called with the outcome of every item, in the order in which they end.
@@ -1351,6 +1352,41 @@ class BlockingClient:
         on_outcome: Callable[[ItemOutcome], None] | None = None,
     ) -> Download:
         """Return a download that has not begun; its ``report()`` can be asked for at any time."""
+
+    def download_failed(
+        self,
+        *,
+        to: str | Path,
+        options: DownloadOptions | None = None,
+        on_outcome: Callable[[ItemOutcome], None] | None = None,
+    ) -> Report:
+        """Fetch what failed in earlier runs, to the names that it was to have.
+
+        Args:
+            to: The output directory of those runs.
+            options: Concurrency.
+            on_outcome: Called with the outcome of every item.
+
+        Returns:
+            What became of it.
+
+        Raises:
+            ConfigurationError: Those runs were about another host.
+            StoreError: There is no ledger, or the output cannot be written.
+        """
+
+    def prepare_failed(
+        self,
+        missing: Missing,
+        to: str | Path,
+        options: DownloadOptions | None = None,
+        on_outcome: Callable[[ItemOutcome], None] | None = None,
+    ) -> Download:
+        """Return a download of what failed that has not begun.
+
+        Raises:
+            ConfigurationError: It is of another host.
+        """
 
     @property
     def users(self) -> Users:

@@ -16,9 +16,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
+import anyio.to_thread
+
 from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
+from aiocircle.download.again import Again, Missing, missing_in
 from aiocircle.download.downloader import Download, DownloadOptions
 from aiocircle.download.plan import Selection
 from aiocircle.download.report import ItemOutcome, Report
@@ -270,6 +273,46 @@ class Client(Namespaces):
     ) -> Download:
         """Return a download that has not begun; its ``report()`` can be asked for at any time."""
         return Download(self._opened, selection, Path(to), options or DownloadOptions(), on_outcome)
+
+    async def download_failed(
+        self,
+        *,
+        to: str | Path,
+        options: DownloadOptions | None = None,
+        on_outcome: Callable[[ItemOutcome], None] | None = None,
+    ) -> Report:
+        """Fetch what failed in earlier runs, to the names that it was to have.
+
+        Args:
+            to: The output directory of those runs.
+            options: Concurrency.
+            on_outcome: Called with the outcome of every item.
+
+        Returns:
+            What became of it.
+
+        Raises:
+            ConfigurationError: Those runs were about another host.
+            StoreError: There is no ledger, or the output cannot be written.
+        """
+        missing = await anyio.to_thread.run_sync(missing_in, Path(to))
+        return await self.prepare_failed(missing, to, options, on_outcome).run()
+
+    def prepare_failed(
+        self,
+        missing: Missing,
+        to: str | Path,
+        options: DownloadOptions | None = None,
+        on_outcome: Callable[[ItemOutcome], None] | None = None,
+    ) -> Download:
+        """Return a download of what failed that has not begun.
+
+        Raises:
+            ConfigurationError: It is of another host.
+        """
+        if missing.origin not in {None, self.host}:
+            raise ConfigurationError(f"{to} holds files of {missing.origin}, and this is a client of {self.host}")
+        return Again(self._opened, missing, Path(to), options or DownloadOptions(), on_outcome)
 
     @property
     def _opened(self) -> Session:

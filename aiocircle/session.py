@@ -55,6 +55,7 @@ MAX_JSON = 64 * 1024 * 1024  # bytes; a page of twenty items has a few thousand
 MAX_ERROR_BODY = 64 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REFUSALS = frozenset({429, 503})
+UNSATISFIABLE = 416
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 USER_AGENT = f"aiocircle/{__version__} Python/{platform.python_version()}"
 
@@ -79,6 +80,7 @@ class Request:
         body: Bytes to send.
         idempotent: Carrying it out twice does no harm.
         bulk: The answer is a file from an artifact host, whose budget is not the API's.
+        conditions: Further headers, asked for before each attempt; with any, 416 is an answer like a success.
     """
 
     operation: str
@@ -89,6 +91,7 @@ class Request:
     body: bytes | None = None
     idempotent: bool = True
     bulk: bool = False
+    conditions: "Callable[[], Awaitable[Mapping[str, str]]] | None" = None
 
 
 @define
@@ -245,10 +248,16 @@ class Session:
 
         return await self.call(request, consume)
 
-    async def fetch(self, url: str, consume: Callable[[Answer], Awaitable[T]]) -> T:
+    async def fetch(
+        self,
+        url: str,
+        consume: Callable[[Answer], Awaitable[T]],
+        conditions: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+    ) -> T:
         """Get a file by the address the API listed, through its redirects, and return what ``consume`` makes of it.
 
         Each attempt calls ``consume`` anew with a 2xx answer; a ``TransportError`` it raises leads to the next attempt.
+        ``conditions`` may give further headers to each attempt, those of a range; then 416 is an answer, too.
 
         Raises:
             UnsafeAddressError: The address, or a redirect of it, may not be followed.
@@ -256,9 +265,10 @@ class Session:
             TransportError: No complete answer came, however often it was tried.
         """
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-        return await self.call(
-            Request(operation="GET artifact", url=parse_address(url), headers=headers, bulk=True), consume
+        request = Request(
+            operation="GET artifact", url=parse_address(url), headers=headers, bulk=True, conditions=conditions
         )
+        return await self.call(request, consume)
 
     async def call(self, request: Request, consume: Callable[[Answer], Awaitable[T]]) -> T:
         """Send a request until it succeeds or the policy gives up; the general form of ``ask`` and ``fetch``."""
@@ -277,9 +287,12 @@ class Session:
                 await self.clock.sleep(after)
 
     async def _attempt(self, request: Request, consume: Callable[[Answer], Awaitable[T]], tries: _Tries) -> T:
+        more = {} if request.conditions is None else await request.conditions()
+        if more:
+            request = evolve(request, headers={**request.headers, **more})
         answer = await self._follow(request, tries)
         try:
-            if 200 <= answer.status < 300:  # noqa: PLR2004 -- HTTP's successes
+            if 200 <= answer.status < 300 or (more and answer.status == UNSATISFIABLE):  # noqa: PLR2004 -- HTTP's successes
                 return await consume(answer)
             raise await self._refusal(request, answer)
         finally:

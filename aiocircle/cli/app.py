@@ -89,6 +89,9 @@ app.command("aiocircle.cli.download:download", help=DOWNLOAD, usage="aiocircle d
 # In the order of the work, not of the alphabet.
 for _place, (_name, _usage, _help) in enumerate(
     (
+        ("retry", "DIR", "Fetch what failed in earlier downloads to DIR; nothing is to be selected."),
+        ("verify", "DIR", "Read what was fetched to DIR again and compare SHA-256; asks nobody."),
+        ("manifest", "DIR", "Print as JSON Lines where every file in DIR comes from."),
         ("pipelines", "PROJECT", "List a project's pipelines, newest first."),
         ("workflows", "PIPELINE_ID | PROJECT --pipeline N", "List a pipeline's workflows."),
         ("jobs", "WORKFLOW_ID", "List a workflow's jobs."),

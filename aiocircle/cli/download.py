@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,14 +95,14 @@ def download(
     access = find_access(connection, named.host)
     output = Output(quiet=display.quiet, as_json=display.as_json)
     with access.explained():
-        return run(_Fetch(what, files, access, output, display.verbose).run)
+        return run(Fetch(what, files, access, output, display.verbose).run)
 
 
 @define(eq=False)
-class _Fetch:
+class Fetch:
     """One run of the command."""
 
-    selection: "aiocircle.Selection"
+    selection: "aiocircle.Selection | None"
     files: Files
     access: Access
     output: Output
@@ -109,6 +110,7 @@ class _Fetch:
     progress: Progress = field(factory=Progress)
 
     async def run(self) -> ExitCode:
+        """Fetch, and return what the command ends with."""
         raise_descriptor_limit()
         narrator = Narrator(self.output, self.verbose)
 
@@ -119,13 +121,20 @@ class _Fetch:
         async with self.access.client(on_event=observe) as client:
             # What wants no JSON and no names is not called for every file.
             on_outcome = self.output.item if self.output.as_json or self.files.dry_run else None
-            fetching = client.prepare(self.selection, self.files.output, self.files.options(), on_outcome)
+            fetching = self.prepare(client, on_outcome)
             try:
                 async with shown(self.progress, self.output, live=self._is_live()):
                     report = await fetching.run()
             except asyncio.CancelledError:
                 return self._cancelled(fetching.report())
         return self._ended(report)
+
+    def prepare(
+        self, client: "aiocircle.Client", on_outcome: "Callable[[aiocircle.ItemOutcome], None] | None"
+    ) -> "aiocircle.Download":
+        """Return the download to run."""
+        assert self.selection is not None
+        return client.prepare(self.selection, self.files.output, self.files.options(), on_outcome)
 
     def _ended(self, report: "aiocircle.Report") -> ExitCode:
         self.output.report(report, cancelled=False, dry_run=self.files.dry_run)

@@ -19,11 +19,13 @@ import anyio
 from attrs import evolve, field, frozen, validators
 
 from aiocircle.api import Artifact
+from aiocircle.auth import safe_url
 from aiocircle.download.globs import glob_matcher
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
 from aiocircle.download.plan import JobListed, JobRef, Listed, ListingFailed, Planner, Selection, Skipped
+from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import ItemOutcome, Report, Tally
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
@@ -71,11 +73,13 @@ class DownloadOptions:
 
 
 @frozen
-class _Item:
+class Item:
+    """An artifact to fetch, with a name of its own."""
+
     outcome: ItemOutcome
     placed: PlacedPath
     url: str
-    artifact: str
+    artifact: Source
 
 
 class Download:
@@ -83,7 +87,7 @@ class Download:
 
     Args:
         session: Sends requests.
-        selection: What to fetch.
+        selection: What to fetch; ``None`` where that is decided otherwise (`aiocircle.download.again`).
         output: The directory to fetch it to.
         options: How.
         on_outcome: Called with the outcome of every item, in the order in which they end.
@@ -92,7 +96,7 @@ class Download:
     def __init__(
         self,
         session: Session,
-        selection: Selection,
+        selection: Selection | None,
         output: Path,
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
@@ -102,13 +106,15 @@ class Download:
         self._output = output
         self._options = options
         self._on_outcome = on_outcome
-        default = DEFAULT_LAYOUT_ONE_JOB if selection.job is not None else DEFAULT_LAYOUT_MANY_JOBS
+        default = DEFAULT_LAYOUT_ONE_JOB if selection and selection.job is not None else DEFAULT_LAYOUT_MANY_JOBS
         self._layout = Layout(options.layout or default)
         self._wanted = glob_matcher(options.include, options.exclude)
         self._planner = Planner(session, self._layout.fields)
         self._tally = Tally()
         self._planned = 0
         self._broken = 0
+        self._ledger: Ledger | None = None
+        self._is_complete = True
         self._stopped_by: AioCircleError | None = None
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
@@ -160,8 +166,12 @@ class Download:
             await in_thread(threads, opened.enter_context, store)
             ledger = Ledger(store.own_directory)
             await in_thread(threads, opened.enter_context, ledger)
+            self._ledger = ledger
+            await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
+            if self._stopped_by is None and self._is_complete:
+                await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
             await self._let_go(threads, opened)
 
@@ -182,7 +192,7 @@ class Download:
                 group.start_soon(self._worker, items, turn, transfer, group.cancel_scope)
 
     async def _worker(
-        self, items: AsyncGenerator[_Item, None], turn: asyncio.Lock, transfer: Transfer, scope: anyio.CancelScope
+        self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, transfer: Transfer, scope: anyio.CancelScope
     ) -> None:
         # A cancellation reaches a task only where it waits, and a request is sent before that.
         while not scope.cancel_called and (item := await self._next(items, turn, scope)) is not None:
@@ -190,15 +200,15 @@ class Download:
                 self._note(await self._fetch(item, transfer))
                 self._broken = 0
             except AioCircleError as error:
-                self._note(_failed(item.outcome, error))
+                self._note_failure(item.outcome, item.artifact, error)
                 self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
                 if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
                     self._stopped_by = self._stopped_by or error
                     scope.cancel()
 
     async def _next(
-        self, items: AsyncGenerator[_Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
-    ) -> _Item | None:
+        self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
+    ) -> Item | None:
         """Return the next artifact of the plan, which all workers read in turn, or ``None`` at its end."""
         async with turn:
             try:
@@ -209,15 +219,16 @@ class Download:
                     scope.cancel()
                 return None
 
-    async def _fetch(self, item: _Item, transfer: Transfer) -> ItemOutcome:
+    async def _fetch(self, item: Item, transfer: Transfer) -> ItemOutcome:
         target = item.placed.path
         size = await transfer.present(target, item.artifact)
         if size is not None:
             return evolve(item.outcome, status="present", size=size)
         return evolve(item.outcome, status="stored", size=await transfer.run(item.url, target, item.artifact))
 
-    async def _items(self, claims: Claims) -> AsyncGenerator[_Item, None]:
+    async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
         """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
+        assert self._selection is not None
         async with aclosing(self._planner.steps(self._selection)) as steps:
             async for step in steps:
                 match step:
@@ -226,17 +237,17 @@ class Download:
                             self._planned += 1
                             self._session.emit(ItemPlanned(target=str(item.placed.path), total=self._planned))
                             yield item
-                    case JobListed():
+                    case JobListed(job=job):
                         self._tally.jobs += 1
+                        self._resolve(job)
                     case Skipped():
                         self._tally.skipped_jobs += 1
-                    case ListingFailed(what=what, job_number=number, error=error):
-                        self._note(
-                            _failed(ItemOutcome(target="", status="failed", job_number=number, path=what), error)
-                        )
+                    case ListingFailed(what=what, job_number=number, job=job, error=error):
+                        outcome = ItemOutcome(target="", status="failed", job_number=number, path=what)
+                        self._note_failure(outcome, None if job is None else source_of(job), error)
         self._session.emit(ListingEnded(total=self._planned))
 
-    def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> _Item | None:
+    def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
         """Give an artifact its name; one that can have none, or is not wanted, is noted and dropped."""
         path = artifact.path or ""
         if not self._wanted(path):
@@ -244,19 +255,37 @@ class Download:
         outcome = ItemOutcome(
             target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
         )
-        name = path.encode(errors="backslashreplace").decode()  # a listing may hold lone surrogates, the ledger may not
-        identity = f"{job.slug}#{job.job_number}/{artifact.node_index}/{name}"
+        source = source_of(job, artifact)
         try:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
-            placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{identity} {artifact.url}")
+            placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{source.identity} {artifact.url}")
         except DuplicateClaim as claim:
             self._note(evolve(outcome, target=str(claim.path), status="duplicate"))
             return None
         except DownloadError as error:
-            self._note(_failed(outcome, error))
+            self._note_failure(outcome, source, error)
             return None
-        return _Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, identity)
+        return Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, source)
+
+    def _resolve(self, job: JobRef) -> None:
+        """What was recorded of a listing that failed holds no longer."""
+        if self._ledger is not None:
+            whole = source_of(job)
+            self._ledger.resolve(whole.identity, evolve(whole, job=None).identity)
+
+    def _note_failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError) -> None:
+        self._note(evolve(outcome, status="failed", reason=str(error), code=error.code))
+        if self._ledger is not None and source is not None:
+            failed = Failed(
+                source=source,
+                target=outcome.target,
+                code=error.code,
+                reason=str(error),
+                ended=self._session.clock.wall(),
+                layout=self._layout.template,
+            )
+            self._ledger.fail(failed)
 
     def _note(self, outcome: ItemOutcome) -> None:
         self._tally.add(outcome)
@@ -292,8 +321,26 @@ def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:
     )
 
 
-def _failed(outcome: ItemOutcome, error: AioCircleError) -> ItemOutcome:
-    return evolve(outcome, status="failed", reason=str(error), code=error.code)
+def source_of(job: JobRef, artifact: Artifact | None = None) -> Source:
+    """Return what is recorded of where an artifact belongs; without one, of its job or of its jobs' workflow."""
+    path, address = (None, None) if artifact is None else (artifact.path or "", safe_url(artifact.url or ""))
+    return Source(
+        slug=str(job.slug),
+        pipeline=job.pipeline_number,
+        workflow=None if job.workflow_id is None else str(job.workflow_id),
+        workflow_name=_text(job.workflow_name),
+        branch=_text(job.branch),
+        job=job.job_number,
+        job_name=_text(job.job_name),
+        node=None if artifact is None else artifact.node_index,
+        path=_text(path),
+        address=_text(address),
+    )
+
+
+def _text(text: str | None) -> str | None:
+    """Return text that SQLite can hold: the host's may have lone surrogates."""
+    return text if text is None or text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _ends_the_run(error: AioCircleError) -> bool:

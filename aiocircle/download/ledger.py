@@ -1,58 +1,89 @@
-"""The durable record of what lies complete in an output, so that the same command again fetches only the rest.
+"""The durable record of a download: what lies complete in an output, where it comes from, and what could not be had.
 
-One SQLite file, ``.aiocircle/ledger.sqlite``; a row per final name: whose bytes these are, and how many. A file
-counts as complete when its row names the same artifact and its size on disk is the one recorded. Rows are written in
-batches behind the renames, so a kill may lose the last of them: those files are fetched again, which is safe.
-No address, token or signature is recorded.
+One SQLite file, ``.aiocircle/ledger.sqlite``. A row of ``files`` per final name: whose bytes these are, how many, their
+SHA-256, the host's validator, and when. A row of ``failures`` per artifact that could not be had, until it is.
+No query of an address, no token and no signature is recorded.
+
+A kill must not cost a finished file, nor may it make a file count that is not finished. So the row comes first, with
+the number of the inode that is about to be renamed (`Ledger.announce`); after the rename the number is cleared, in
+batches, since that may be lost. Whoever opens the ledger next finds rows with a number: if the file under that name is
+that inode the rename took place, and else the row is removed. A row costs 20 µs in SQLite's write-ahead log, which
+survives a kill; against a loss of power it is no older than the file (``synchronous=NORMAL``).
+
+A file counts as complete when its row names the same artifact and its size on disk is the one recorded.
 """
 
 import sqlite3
 import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from aiocircle.download.paths import SafePath
+from aiocircle.download.records import (
+    FIRST_VERSION,
+    LEDGER,
+    SCHEMA,
+    SOURCE_COLUMNS,
+    VERSION,
+    Failed,
+    Source,
+    Stored,
+    values_of,
+)
 from aiocircle.errors import StoreError
 
-VERSION = 1
 BATCH = 200
-SCHEMA = """
-PRAGMA journal_mode=WAL;
-PRAGMA synchronous=NORMAL;
-CREATE TABLE IF NOT EXISTS files (target TEXT PRIMARY KEY, artifact TEXT NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
-"""
+PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;"
+
+
+def _insertion(table: str, key: str, *more: str) -> str:
+    columns = [key, *more, *SOURCE_COLUMNS]
+    updated = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
+    places = ", ".join("?" * len(columns))
+    # The row keeps its place, unlike with REPLACE: the order is that in which things were first seen.
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) ON CONFLICT ({key}) DO UPDATE SET {updated}"  # noqa: S608 -- names of ours
+
+
+ADD_FILE = _insertion("files", "target", "artifact", "size", "validator", "sha256", "began", "ended", "inode")
+ADD_FAILURE = _insertion("failures", "artifact", "target", "code", "reason", "ended", "layout")
 
 
 class Ledger:
-    """The record of one output directory. All methods block; several threads may call them at once.
+    """The record of one output directory. Several threads may use it at once. All but ``fail`` and ``resolve`` block.
+
+    Args:
+        directory: Where it lies: the downloader's own directory in the output.
 
     Raises:
         StoreError: The file is not a ledger, or cannot be written.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / "ledger.sqlite"
-        self._pending: list[tuple[str, str, int]] = []
+        self._path = directory / LEDGER
+        self._root = directory.parent
+        self._confirmed: list[str] = []
+        self._failed: deque[Failed] = deque()
+        self._resolved: deque[str] = deque()
+        self._has_failures = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if self._path.is_symlink():
             raise self._unusable("it is a link, and might lead anywhere")
-        try:
+        with self._explained():
             self._rows = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise self._unusable(error) from None
         try:
-            self._rows.executescript(SCHEMA)
-            (version,) = self._rows.execute("PRAGMA user_version").fetchone()
-            self._empty = self._rows.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
-            self._rows.execute(f"PRAGMA user_version={max(version, VERSION)}")
-        except sqlite3.Error as error:
+            with self._explained():
+                self._prepare()
+                self._settle()
+                self._empty = self._rows.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
+                self._has_failures = self._rows.execute("SELECT 1 FROM failures LIMIT 1").fetchone() is not None
+        except BaseException:
             self._rows.close()
-            raise self._unusable(error) from None
-        if version > VERSION:
-            self._rows.close()
-            raise self._unusable("it was written by a newer version of aiocircle")
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,38 +106,162 @@ class Ledger:
         """Return the bytes that an artifact has at a final name if it was completed there, else ``None``."""
         if self._empty:
             return None
-        query = "SELECT size FROM files WHERE target = ? AND artifact = ?"
-        try:
-            with self._lock:
-                row = self._rows.execute(query, (str(target), artifact)).fetchone()
-        except sqlite3.Error as error:
-            raise self._unusable(error) from None
+        query = "SELECT size FROM files WHERE target = ? AND artifact = ? AND inode IS NULL"
+        with self._lock, self._explained():
+            row = self._rows.execute(query, (str(target), artifact)).fetchone()
         return None if row is None else int(row[0])
 
-    def add(self, target: SafePath, artifact: str, size: int) -> None:
-        """Record a file that now stands complete under its final name."""
-        with self._lock:
-            self._pending.append((str(target), artifact, size))
-            if len(self._pending) >= BATCH:
-                self._flush()
+    def about(self, **values: str) -> None:
+        """Record something of the download as a whole."""
+        with self._lock, self._explained():
+            self._rows.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", values.items())
+
+    @contextmanager
+    def naming(self, stored: Stored) -> "Iterator[Naming]":
+        """Record a file around the moment in which it gets its name, so that no kill can come in between.
+
+        What is yielded must be ``announce``d before the rename. If the body raises, nothing is recorded.
+        """
+        naming = Naming(self, stored)
+        try:
+            yield naming
+        except BaseException:
+            if naming.announced:
+                self._withdraw(stored.target)
+            raise
+        self._confirm(stored.target)
+
+    def add(self, stored: Stored) -> None:
+        """Record a file that stands complete under its final name already."""
+        self.announce(stored, None)
+
+    def fail(self, failed: Failed) -> None:
+        """Note what could not be had; waits for nothing, and is written with the next batch."""
+        self._failed.append(failed)
+
+    def resolve(self, *identities: str) -> None:
+        """Note that what failed once has been had; waits for nothing either."""
+        if self._has_failures:
+            self._resolved.extend(identities)
 
     def flush(self) -> None:
         """Write what is pending."""
         with self._lock:
             self._flush()
 
+    def announce(self, stored: Stored, inode: int | None) -> None:
+        """Record a file; with a number it is still to be renamed."""
+        row = (
+            *(stored.target, stored.source.identity, stored.size, stored.validator, stored.sha256),
+            *(stored.began, stored.ended, inode),
+        )
+        with self._lock, self._explained():
+            self._rows.execute(ADD_FILE, (*row, *values_of(stored.source)))
+            if self._has_failures:
+                self._rows.execute("DELETE FROM failures WHERE artifact = ?", (stored.source.identity,))
+
+    def _confirm(self, target: str) -> None:
+        with self._lock:
+            self._confirmed.append(target)
+            if len(self._confirmed) >= BATCH:
+                self._flush()
+
+    def _withdraw(self, target: str) -> None:
+        with self._lock, self._explained():
+            self._rows.execute("DELETE FROM files WHERE target = ? AND inode IS NOT NULL", (target,))
+
     def _flush(self) -> None:
-        if not self._pending:
+        failed = [self._failed.popleft() for _ in range(len(self._failed))]
+        resolved = [self._resolved.popleft() for _ in range(len(self._resolved))]
+        if not self._confirmed and not failed and not resolved:
             return
         try:
-            self._rows.execute("BEGIN")
-            self._rows.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", self._pending)
+            self._rows.execute("BEGIN IMMEDIATE")
+            self._rows.executemany(
+                "UPDATE files SET inode = NULL WHERE target = ?", [(one,) for one in self._confirmed]
+            )
+            self._rows.executemany("DELETE FROM failures WHERE artifact = ?", [(one,) for one in resolved])
+            self._rows.executemany(ADD_FAILURE, map(_failure_row, failed))
             self._rows.execute("COMMIT")
         except sqlite3.Error as error:
             self._rows.rollback()
+            self._failed.extendleft(reversed(failed))
+            self._resolved.extendleft(resolved)
             raise self._unusable(error) from None
-        self._pending.clear()
+        self._has_failures = self._has_failures or bool(failed)
+        self._confirmed.clear()
+
+    def _prepare(self) -> None:
+        """Make the tables, or bring those of an older version into today's form; a newer one is left alone."""
+        (version,) = self._rows.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise self._unusable("it was written by a newer version of aiocircle")
+        columns = tuple(row[1] for row in self._rows.execute("PRAGMA table_info(files)"))
+        self._rows.executescript(PRAGMAS)
+        if columns == FIRST_VERSION:
+            self._adopt()
+        else:
+            self._rows.executescript(SCHEMA)
+            self._rows.execute("SELECT artifact, inode FROM files LIMIT 1")  # or these are other tables of these names
+        self._rows.execute(f"PRAGMA user_version={VERSION}")
+
+    def _adopt(self) -> None:
+        rows = self._rows.execute("SELECT target, artifact, size FROM files ORDER BY target").fetchall()
+        self._rows.executescript(f"BEGIN IMMEDIATE; DROP TABLE files; {SCHEMA}")
+        try:
+            for target, artifact, size in rows:
+                values = target, artifact, size, None, None, None, None, None
+                self._rows.execute(ADD_FILE, (*values, *values_of(Source.of_identity(artifact))))
+            self._rows.execute("COMMIT")
+        except sqlite3.Error:
+            self._rows.rollback()
+            raise
+
+    def _settle(self) -> None:
+        """Decide on the files of a killed run that were about to get their names."""
+        query = "SELECT target, size, inode FROM files WHERE inode IS NOT NULL"
+        self._rows.execute("BEGIN IMMEDIATE")
+        for target, size, inode in self._rows.execute(query).fetchall():
+            if _is_named(self._root / target, size, inode):
+                self._rows.execute("UPDATE files SET inode = NULL WHERE target = ?", (target,))
+            else:
+                self._rows.execute("DELETE FROM files WHERE target = ?", (target,))
+        self._rows.execute("COMMIT")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
 
     def _unusable(self, why: object) -> StoreError:
         hint = "remove the file to begin anew, or choose another output (-o)"
         return StoreError(f"{self._path}: {why}", fatal=True, hint=hint)
+
+
+class Naming:
+    """A file that is about to get its name."""
+
+    def __init__(self, ledger: Ledger, stored: Stored) -> None:
+        self._ledger = ledger
+        self._stored = stored
+        self.announced = False
+
+    def announce(self, inode: int) -> None:
+        """Record it, before the rename of the file with this number."""
+        self._ledger.announce(self._stored, inode)
+        self.announced = True
+
+
+def _failure_row(failed: Failed) -> tuple[object, ...]:
+    identity = failed.source.identity
+    return identity, failed.target, failed.code, failed.reason, failed.ended, failed.layout, *values_of(failed.source)
+
+
+def _is_named(path: Path, size: int, inode: int) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return (found.st_size, found.st_ino) == (size, inode)

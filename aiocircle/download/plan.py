@@ -92,6 +92,7 @@ class ListingFailed:
     what: str
     job_number: int | None
     error: AioCircleError
+    job: JobRef | None = None
 
 
 @frozen(kw_only=True)
@@ -203,7 +204,8 @@ class Planner:
         except (AuthenticationError, WaitTooLongError):
             raise
         except AioCircleError as error:
-            yield ListingFailed(what=f"jobs of workflow {workflow.name or workflow.id}", job_number=None, error=error)
+            what = f"jobs of workflow {workflow.name or workflow.id}"
+            yield ListingFailed(what=what, job_number=None, error=error, job=place)
 
     async def _jobs_in(self, place: JobRef) -> AsyncGenerator[JobRef | Skipped, None]:
         assert place.workflow_id is not None
@@ -276,7 +278,10 @@ class _Listing:
             if self._alone and not count:
                 raise
             yield ListingFailed(
-                what=f"artifacts of job {self._job.job_number}", job_number=self._job.job_number, error=error
+                what=f"artifacts of job {self._job.job_number}",
+                job_number=self._job.job_number,
+                error=error,
+                job=self._job,
             )
 
     async def close(self) -> None:

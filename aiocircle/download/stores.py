@@ -7,7 +7,8 @@ Final directories are opened component by component from the output's own handle
 rename is relative to the handle so opened: a link planted anywhere below the output leads to an error, at whatever
 moment it was planted. The output directory itself may be a link; that is the user's word.
 
-A lock keeps two runs from one output. What a killed run left in ``parts`` is removed by the next one.
+A lock keeps two runs from one output. What a killed run left in ``parts`` is continued by the next one, or removed
+(`aiocircle.download.parts`).
 """
 
 import errno
@@ -16,13 +17,12 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from attrs import define, field
-
+from aiocircle.download.parts import OLD_FILE, KeptParts, Part
 from aiocircle.download.paths import OWN_DIRECTORY, SafePath
 from aiocircle.errors import StoreError, UnsafePathError
 
@@ -45,23 +45,6 @@ HINTS = {
 }
 
 
-@define(eq=False)
-class Part:
-    """A file to be written: its name among the parts, and its descriptor while it is open.
-
-    It exists before its file does, so that whoever is cancelled while the file is opened has something to discard.
-    """
-
-    name: str = field(factory=lambda: secrets.token_hex(8))
-    descriptor: int = -1
-
-    def close(self) -> None:
-        """Close the descriptor; it is gone even if that fails."""
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
 class LocalStore:
     """A directory of the local disk. All methods block; several threads may call them at once.
 
@@ -80,9 +63,10 @@ class LocalStore:
         self._lock_handle = -1
         self._open_parents = threading.local()
         self._handles: set[int] = set()
+        self.kept = KeptParts()
 
     def __enter__(self) -> Self:
-        """Make the directory, take its lock, and remove what a killed run left.
+        """Make the directory, take its lock, and see what a killed run left.
 
         Raises:
             StoreError: It cannot be made or written to, or another run is using it.
@@ -96,8 +80,7 @@ class LocalStore:
                 self._handles.add(own)
                 self._take_lock(own)
                 self._parts_handle = self._enter(own, PARTS)
-                for name in os.listdir(self._parts_handle):  # noqa: PTH208 -- relative to the handle, not to a path
-                    os.unlink(name, dir_fd=self._parts_handle)
+                self.kept.take_over(self._parts_handle)
         except BaseException:
             self._close()
             raise
@@ -133,8 +116,8 @@ class LocalStore:
                 os.unlink(name, dir_fd=self._parts_handle)
             return False
 
-    def write(self, target: SafePath, chunks: Sequence[bytes]) -> None:
-        """Store a whole file at once.
+    def write(self, target: SafePath, chunks: Sequence[bytes], announce: Callable[[int], object] = int) -> None:
+        """Store a whole file at once; ``announce`` as with ``commit``.
 
         Raises:
             StoreError: The disk refused.
@@ -146,7 +129,7 @@ class LocalStore:
             with explained(str(target)):
                 for chunk in chunks:
                     _write_all(part.descriptor, chunk)
-            self.commit(part, target, sum(map(len, chunks)))
+            self.commit(part, target, sum(map(len, chunks)), announce)
         except BaseException:
             self.discard(part)
             raise
@@ -156,23 +139,43 @@ class LocalStore:
         with explained(f"{self.root}/{OWN_DIRECTORY}"):
             part.descriptor = os.open(part.name, NEW_FILE, 0o666, dir_fd=self._parts_handle)
 
-    def commit(self, part: Part, target: SafePath, size: int) -> None:
+    def resume(self, part: Part) -> None:
+        """Open a part that was kept, to go on behind its end; it must be committed, kept or discarded."""
+        with explained(f"{self.root}/{OWN_DIRECTORY}"):
+            part.descriptor = os.open(part.name, os.O_WRONLY | os.O_APPEND | OLD_FILE, dir_fd=self._parts_handle)
+
+    def keep(self, part: Part) -> None:
+        """Close a part that can be continued, for a later attempt or a later run."""
+        with suppress(OSError):
+            part.close()
+        self.kept.keep(part.name)
+
+    def commit(self, part: Part, target: SafePath, size: int, announce: Callable[[int], object] = int) -> None:
         """Close a complete part of so many bytes and give it its final name.
+
+        Args:
+            part: What was written.
+            target: The final name.
+            size: Its bytes.
+            announce: Called with the number of the file's inode, before the rename.
 
         Raises:
             StoreError: The disk refused, or holds another number of bytes than it was given.
             UnsafePathError: A link or a file stands where a directory of the path should be.
         """
         with explained(str(target)):
-            if os.fstat(part.descriptor).st_size != size:
+            found = os.fstat(part.descriptor)
+            if found.st_size != size:
                 raise StoreError(f"{target}: the disk did not take all bytes", fatal=True)
             if self._sync:
                 os.fsync(part.descriptor)
             part.close()
             parent = self._parent(target, make=True)
+            announce(found.st_ino)
             os.rename(part.name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)
             if self._sync:
                 os.fsync(parent)
+        self.kept.forget(part.name)
 
     def discard(self, part: Part) -> None:
         """Remove a part; one that was committed is left alone."""
@@ -180,6 +183,7 @@ class LocalStore:
             part.close()
         with suppress(OSError):
             os.unlink(part.name, dir_fd=self._parts_handle)
+        self.kept.forget(part.name)
 
     def _parent(self, target: SafePath, *, make: bool) -> int:
         """Return an open handle of a target's directory. Each thread keeps its last few: neighbours come together."""

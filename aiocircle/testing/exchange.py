@@ -96,6 +96,7 @@ class Exchange:
         generation: Which object stands at the address.
         ignore_range: Answer as if no part had been asked for.
         ignore_if_range: Answer as if the part had been asked for unconditionally.
+        handed_over: Bytes of the body that have been handed over so far.
         signature_ttl: How long the signed address is good, in seconds; None for the simulator's own rule.
     """
 
@@ -113,6 +114,7 @@ class Exchange:
     generation: int = 0
     ignore_range: bool = False
     ignore_if_range: bool = False
+    handed_over: int = 0
     signature_ttl: float | None = None
 
     @property
@@ -172,10 +174,12 @@ async def send(exchange: Exchange, answer: Answer) -> tuple[web.StreamResponse, 
         await response.prepare(exchange.request)
         return response, 0
     if not isinstance(answer.body, Slice) or size <= _ONE_WRITE:
+        exchange.handed_over += size
         return web.Response(status=answer.status, headers=headers, body=answer.payload()), size
     response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = size
     await response.prepare(exchange.request)
     for chunk in chunks(answer.body.content, answer.body.start, answer.body.stop):
         await response.write(chunk)
+        exchange.handed_over += len(chunk)
     return response, size

@@ -125,6 +125,8 @@ class Service:
                 self.stats.completed[fetched] += 1
             return response
         finally:
+            if fetched:
+                self.stats.artifact_bytes += exchange.handed_over
             self.stats.leave()
 
     def _judge(self, exchange: Exchange, name: str, route: Route | None) -> Answer:

@@ -48,6 +48,7 @@ class Stats:
         leaks: Credentials sent where none belong: to the storage or to a foreign origin. Tests assert 0.
         foreign: Requests to the foreign origin.
         bytes_sent: Body bytes handed over, without headers.
+        artifact_bytes: Bytes of artifacts handed over, those of answers that were cut short included.
         fetches: Requests for an artifact's bytes at the storage.
         completed: How often an artifact was sent to its last byte.
         in_flight: Requests being answered now.
@@ -60,6 +61,7 @@ class Stats:
     leaks: int = 0
     foreign: int = 0
     bytes_sent: int = 0
+    artifact_bytes: int = 0
     fetches: Counter[Fetched] = attrs.field(factory=Counter)
     completed: Counter[Fetched] = attrs.field(factory=Counter)
     in_flight: int = 0

@@ -13,7 +13,7 @@ import subprocess
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -25,8 +25,10 @@ import attrs
 import pytest
 
 from aiocircle import Client, DownloadOptions, ItemOutcome, Report, RetryPolicy, Timeouts
+from aiocircle.clock import SystemClock
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import SafePath
+from aiocircle.download.records import Source
 from aiocircle.download.stores import LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
@@ -76,6 +78,13 @@ def assert_no_parts(out: Path) -> None:
     assert list((out / ".aiocircle" / "parts").iterdir()) == []
 
 
+def assert_no_parts_but_of(out: Path, failures: Sequence[ItemOutcome]) -> None:
+    """What can be continued is kept for the next run, and nothing else is."""
+    parts = [found.name for found in (out / ".aiocircle" / "parts").iterdir()]
+    assert len(parts) <= len(failures)
+    assert all("-" in name for name in parts)
+
+
 async def download(client: Client, out: Path, **options: Any) -> Report:
     options = {"buffer": 64 * KIB, **options}
     return await client.download(SLUG, job=1, to=out, options=DownloadOptions(**options))
@@ -107,7 +116,7 @@ def assert_good_ones_are_complete(world: World, out: Path, report: Report, faile
     assert len(found) == len(STRUCK) - failed
     for name, content in found.items():
         assert content == world.artifact_bytes(SLUG, 1, name.removeprefix("0/"))
-    assert_no_parts(out)
+    assert_no_parts_but_of(out, report.failures)
     assert (report.files, report.failed) == (len(GOOD) + len(STRUCK) - failed, failed)
     assert report.size == sum(map(len, tree(out).values()))
     assert report.ok is (failed == 0)
@@ -453,7 +462,15 @@ class Broken:
 class Fetching:
     """Stands in for a session that gets a broken answer."""
 
-    async def fetch(self, url: str, consume: Callable[[Broken], Awaitable[int]]) -> int:
+    clock = SystemClock()
+
+    async def fetch(
+        self,
+        url: str,
+        consume: Callable[[Broken], Awaitable[int]],
+        conditions: Callable[[], Awaitable[Mapping[str, str]]],
+    ) -> int:
+        assert await conditions() == {}
         return await consume(Broken())
 
     def emit(self, event: Event) -> None:
@@ -467,7 +484,7 @@ async def test_bytes_of_a_broken_attempt_never_end_up_in_whatever_has_its_descri
         await in_thread(threads, ledger.__enter__)
         transfer = Transfer(Fetching(), store, ledger, threads, 64 * KIB + 1)  # type: ignore[arg-type]
         with pytest.raises(InterruptedBodyError) as caught:
-            await transfer.run("", SafePath(("x",)), "x")
+            await transfer.run("", SafePath(("x",)), Source(slug="s"))
         # The error keeps the attempt alive, and with it the buffer. The next file gets the lowest free number.
         others = [os.open(tmp_path / f"{n}", os.O_CREAT | os.O_WRONLY) for n in range(8)]
         del caught

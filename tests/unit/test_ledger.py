@@ -3,16 +3,26 @@
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from aiocircle.download.ledger import BATCH, VERSION, Ledger
+from aiocircle.download.ledger import BATCH, Ledger
 from aiocircle.download.paths import SafePath
+from aiocircle.download.records import VERSION, Failed, Records, Source, Stored
 from aiocircle.errors import StoreError
 
 A = SafePath(("0", "a.txt"))
 B = SafePath(("0", "b.txt"))
+
+
+def stored(target: SafePath, artifact: str, size: int) -> Stored:
+    return Stored(source=Source(slug="gh/acme/web", job=1, node=0, path=artifact), target=str(target), size=size)
+
+
+def identity(artifact: str) -> str:
+    return f"gh/acme/web#1/0/{artifact}"
 
 
 def rows(directory: Path) -> list[tuple[str, str, int]]:
@@ -25,49 +35,116 @@ def rows(directory: Path) -> list[tuple[str, str, int]]:
 def test_a_completed_file_is_known_to_the_next_run_by_name_artifact_and_size(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         assert ledger.is_empty
-        assert ledger.size_of(A, "job 1") is None
-        ledger.add(A, "job 1", 5)
-        ledger.add(B, "job 1", 0)
+        assert ledger.size_of(A, identity("job 1")) is None
+        ledger.add(stored(A, "job 1", 5))
+        ledger.add(stored(B, "job 1", 0))
     with Ledger(tmp_path) as ledger:
         assert not ledger.is_empty
-        assert ledger.size_of(A, "job 1") == 5
-        assert ledger.size_of(B, "job 1") == 0
+        assert ledger.size_of(A, identity("job 1")) == 5
+        assert ledger.size_of(B, identity("job 1")) == 0
 
 
 def test_the_same_name_with_the_bytes_of_another_artifact_is_not_complete(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
-        ledger.add(A, "job 1", 5)
+        ledger.add(stored(A, "job 1", 5))
     with Ledger(tmp_path) as ledger:
-        assert ledger.size_of(A, "job 2") is None
-        ledger.add(A, "job 2", 7)
+        assert ledger.size_of(A, identity("job 2")) is None
+        ledger.add(stored(A, "job 2", 7))
     with Ledger(tmp_path) as ledger:
-        assert ledger.size_of(A, "job 1") is None
-        assert ledger.size_of(A, "job 2") == 7
+        assert ledger.size_of(A, identity("job 1")) is None
+        assert ledger.size_of(A, identity("job 2")) == 7
 
 
-def test_rows_are_written_in_batches_so_that_a_kill_loses_less_than_one(tmp_path: Path) -> None:
+def test_a_row_is_there_as_soon_as_it_is_announced(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
-        for number in range(BATCH - 1):
-            ledger.add(SafePath((str(number),)), "x", number)
-        assert rows(tmp_path) == []
-        ledger.add(A, "x", 1)
-        assert len(rows(tmp_path)) == BATCH
-        ledger.add(B, "x", 1)
-        assert len(rows(tmp_path)) == BATCH
-        ledger.flush()
-        assert len(rows(tmp_path)) == BATCH + 1
+        for number in range(BATCH + 1):
+            ledger.add(stored(SafePath((str(number),)), "x", number))
+            assert len(rows(tmp_path)) == number + 1
+
+
+def own(output: Path) -> Path:
+    directory = output / ".aiocircle"
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+def test_a_kill_around_a_rename_costs_no_finished_file_and_makes_no_unfinished_one_count(tmp_path: Path) -> None:
+    """The row is there before the name is; whether the rename took place is decided by the next run."""
+    named, unnamed, same_size = (tmp_path / name for name in ("named", "unnamed", "same-size"))
+    for file in (named, same_size):
+        file.write_bytes(b"12345")
+    ledger = Ledger(own(tmp_path)).__enter__()
+    for file, inode in ((named, named.stat().st_ino), (unnamed, 1), (same_size, named.stat().st_ino)):
+        ledger.announce(stored(SafePath((file.name,)), file.name, 5), inode)
+    ledger._rows.close()  # as a kill would, before anything is confirmed
+    with Ledger(own(tmp_path)) as ledger:
+        assert ledger.size_of(SafePath(("named",)), identity("named")) == 5
+        assert ledger.size_of(SafePath(("unnamed",)), identity("unnamed")) is None
+        assert ledger.size_of(SafePath(("same-size",)), identity("same-size")) is None
+    assert [row[0] for row in rows(own(tmp_path))] == ["named"]
+
+
+def test_a_rename_that_failed_leaves_no_row_and_one_that_succeeded_is_confirmed(tmp_path: Path) -> None:
+    with Ledger(own(tmp_path)) as ledger:
+        with suppress(LookupError), ledger.naming(stored(A, "x", 5)) as naming:
+            naming.announce(1)
+            raise LookupError
+        assert rows(own(tmp_path)) == []
+        with ledger.naming(stored(B, "x", 5)) as naming:
+            naming.announce(1)
+    with Ledger(own(tmp_path)) as ledger:
+        assert ledger.size_of(B, identity("x")) == 5
+
+
+def test_a_failure_is_recorded_until_the_artifact_is_had(tmp_path: Path) -> None:
+    source = Source(slug="gh/acme/web", job=1, node=0, path="x", address="https://host.invalid/x")
+    failed = Failed(source=source, target=str(A), code="server", reason="it was down", ended=1.5, layout="{path}")
+    listing = Failed(source=Source(slug="gh/acme/web", job=2), target="", code="gone", reason="expired", ended=2)
+    with Ledger(own(tmp_path)) as ledger:
+        ledger.fail(failed)
+        ledger.fail(listing)
+    with Records(tmp_path) as records:
+        assert list(records.failed()) == [failed, listing]
+    with Ledger(own(tmp_path)) as ledger:
+        ledger.fail(listing)
+        ledger.add(stored(A, "x", 1))
+    with Records(tmp_path) as records:
+        assert list(records.failed()) == [listing]
+        assert [one.source.path for one in records.stored()] == ["x"]
+
+
+def first_version(directory: Path, *files: tuple[str, str, int]) -> None:
+    connection = sqlite3.connect(directory / "ledger.sqlite")
+    columns = "target TEXT PRIMARY KEY, artifact TEXT NOT NULL, size INTEGER NOT NULL"
+    connection.execute(f"CREATE TABLE files ({columns}) WITHOUT ROWID")
+    connection.executemany("INSERT INTO files VALUES (?, ?, ?)", files)
+    connection.execute("PRAGMA user_version=1")
+    connection.commit()
+    connection.close()
+
+
+def test_a_ledger_of_the_first_version_is_read_as_it_is_and_adopted_by_the_next_run(tmp_path: Path) -> None:
+    first_version(own(tmp_path), ("0/a.txt", "gh/acme/web#7/3/d/a.txt", 5), ("odd", "odd", 6))
+    for _ in range(2):
+        with Records(tmp_path) as records:
+            found = list(records.stored())
+            assert list(records.failed()) == []
+        assert [(one.target, one.size, one.sha256) for one in found] == [("0/a.txt", 5, None), ("odd", 6, None)]
+        assert found[0].source == Source(slug="gh/acme/web", job=7, node=3, path="d/a.txt")
+        with Ledger(own(tmp_path)) as ledger:
+            assert ledger.size_of(A, "gh/acme/web#7/3/d/a.txt") == 5
 
 
 def test_several_threads_may_add_and_ask_at_once(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
-        ledger.add(A, "x", 1)
+        ledger.add(stored(A, "x", 1))
     failures: list[Exception] = []
 
     def work(thread: int) -> None:
         try:
             for number in range(500):
-                ledger.add(SafePath((str(thread), str(number))), "x", number)
-                assert ledger.size_of(A, "x") == 1
+                ledger.add(stored(SafePath((str(thread), str(number))), "x", number))
+                assert ledger.size_of(A, identity("x")) == 1
         except Exception as error:  # noqa: BLE001 -- told to the test's own thread
             failures.append(error)
 
@@ -85,9 +162,9 @@ def test_names_of_every_script_and_with_odd_characters_are_kept_apart(tmp_path: 
     names = ["día/日本語", "a'b\"c", "%00", "a", "A", "é", "e\u0301", "🎉"]
     with Ledger(tmp_path) as ledger:
         for size, name in enumerate(names):
-            ledger.add(SafePath(tuple(name.split("/"))), f"{name}\0end", size)
+            ledger.add(stored(SafePath(tuple(name.split("/"))), f"{name}\0end", size))
     with Ledger(tmp_path) as ledger:
-        found = [ledger.size_of(SafePath(tuple(name.split("/"))), f"{name}\0end") for name in names]
+        found = [ledger.size_of(SafePath(tuple(name.split("/"))), identity(f"{name}\0end")) for name in names]
     assert found == list(range(len(names)))
 
 
@@ -105,7 +182,7 @@ def other_table(file: Path) -> None:
 
 def newer(file: Path) -> None:
     with Ledger(file.parent) as ledger:
-        ledger.add(A, "x", 1)
+        ledger.add(stored(A, "x", 1))
     connection = sqlite3.connect(file)
     connection.execute(f"PRAGMA user_version={VERSION + 1}")
     connection.close()
@@ -132,7 +209,7 @@ def test_a_file_that_is_no_ledger_of_ours_is_an_error_in_words_and_is_left_as_it
 
     def use() -> None:
         with Ledger(tmp_path) as ledger:
-            ledger.size_of(A, "x")
+            ledger.size_of(A, identity("x"))
 
     with pytest.raises(StoreError) as caught:
         use()
@@ -142,26 +219,23 @@ def test_a_file_that_is_no_ledger_of_ours_is_an_error_in_words_and_is_left_as_it
     if spoil in {no_sqlite, a_link}:
         assert target.read_bytes() == before
     if spoil is newer:
-        assert rows(tmp_path) == [(str(A), "x", 1)]
+        assert rows(tmp_path) == [(str(A), identity("x"), 1)]
 
 
 def test_a_batch_that_could_not_be_written_is_written_by_the_next_try(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
-        other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    failed = Failed(source=Source(slug="gh/acme/web", job=2), target="", code="gone", reason="expired", ended=2)
+    with Ledger(own(tmp_path)) as ledger:
+        other = sqlite3.connect(own(tmp_path) / "ledger.sqlite", isolation_level=None)
         # The table is away for a while, as the room for it would be on a full disk: the statement fails, half done.
-        other.execute("ALTER TABLE files RENAME TO away")
-        ledger.add(A, "x", 1)
+        other.execute("ALTER TABLE failures RENAME TO away")
+        ledger.fail(failed)
+        with ledger.naming(stored(A, "x", 1)) as naming:
+            naming.announce(1)
         with pytest.raises(StoreError):
             ledger.flush()
-        other.execute("ALTER TABLE away RENAME TO files")
+        other.execute("ALTER TABLE away RENAME TO failures")
         other.close()
-        ledger.add(B, "x", 2)
-    assert rows(tmp_path) == [(str(A), "x", 1), (str(B), "x", 2)]
-
-
-def test_neither_an_address_nor_a_token_is_recorded(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
-        ledger.add(A, "gh/acme/web#1/0/a.txt", 1)
-    columns = sqlite3.connect(tmp_path / "ledger.sqlite")
-    assert [row[1] for row in columns.execute("PRAGMA table_info(files)")] == ["target", "artifact", "size"]
-    columns.close()
+    with Records(tmp_path) as records:
+        assert list(records.failed()) == [failed]
+    with Ledger(own(tmp_path)) as ledger:
+        assert ledger.size_of(A, identity("x")) == 1

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
-from aiocircle.download.stores import KEPT_PARENTS, LocalStore, Part, explained
+from aiocircle.download.stores import KEPT_PARENTS, LocalStore, explained
 from aiocircle.errors import StoreError, UnsafePathError
 
 MIB = 1024 * 1024
@@ -150,6 +151,7 @@ def test_bytes_and_names_are_flushed_to_the_disk_if_asked_for_and_not_otherwise(
 import os, stat, sys
 from pathlib import Path
 from aiocircle.download.paths import SafePath
+from aiocircle.download.parts import Part
 from aiocircle.download.stores import LocalStore
 flushed, flush = [], os.fsync
 def counted(descriptor):
@@ -317,7 +319,8 @@ def test_the_lock_is_released_with_the_process_that_held_it(tmp_path: Path) -> N
     script = f"""
 import os, signal
 from pathlib import Path
-from aiocircle.download.stores import LocalStore, Part
+from aiocircle.download.parts import Part
+from aiocircle.download.stores import LocalStore
 store = LocalStore(Path({str(tmp_path)!r})).__enter__()
 for _ in range(3):
     store.begin(Part())

@@ -76,6 +76,7 @@ async def _drip(exchange: Exchange, answer: Answer) -> None:
     response = await _begin(exchange, answer, len(body))
     for at in range(0, len(body), step):
         await response.write(body[at : at + step])
+        exchange.handed_over += step
         if await exchange.hold(step / rate):
             break
     _hang_up(exchange)

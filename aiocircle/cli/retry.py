@@ -1,0 +1,69 @@
+"""``aiocircle retry``: what failed in earlier runs, once more."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from attrs import define
+from cyclopts import Parameter
+
+import aiocircle
+from aiocircle.cli.download import Fetch, Files
+from aiocircle.cli.exits import ExitCode
+from aiocircle.cli.interrupts import run
+from aiocircle.cli.output import Output, counted
+from aiocircle.cli.settings import (
+    FILES,
+    FLAT,
+    USUAL_CONNECTION,
+    USUAL_DISPLAY,
+    Connection,
+    Display,
+    find_access,
+    more_than_zero,
+)
+from aiocircle.download.again import Missing, missing_in
+
+UNFINISHED = "the last download did not come to its end: the same 'aiocircle download' completes it"
+
+
+def retry(
+    directory: Annotated[Path, Parameter(show=False)],
+    /,
+    *,
+    concurrency: Annotated[
+        int, Parameter(help="Files in flight at once (64).", group=FILES, metavar="N", validator=more_than_zero)
+    ] = 64,
+    fsync: Annotated[bool, Parameter(help="Flush each file to the disk before naming it.", group=FILES)] = False,
+    connection: Annotated[Connection, FLAT] = USUAL_CONNECTION,
+    display: Annotated[Display, FLAT] = USUAL_DISPLAY,
+) -> ExitCode:
+    """Fetch what failed in earlier runs to DIR. Nothing needs to be selected; half files are continued."""
+    missing = missing_in(directory)
+    output = Output(quiet=display.quiet, as_json=display.as_json)
+    if not missing.finished:
+        output.note(UNFINISHED)
+    if not missing.failures:
+        if output.as_json:
+            output.record("report", {"output": str(directory), "files": 0, "failed": 0, "ok": True})
+        elif not output.quiet:
+            output.data("nothing failed")
+        return ExitCode.OK
+    output.note(f"{counted(len(missing.failures), 'item')} failed before")
+    access = find_access(connection, missing.origin)
+    files = Files(output=directory, concurrency=concurrency, fsync=fsync)
+    with access.explained():
+        return run(_FetchFailed(None, files, access, output, display.verbose, missing=missing).run)
+
+
+@define(eq=False, kw_only=True)
+class _FetchFailed(Fetch):
+    """One run of the command."""
+
+    missing: Missing
+
+    def prepare(
+        self, client: "aiocircle.Client", on_outcome: "Callable[[aiocircle.ItemOutcome], None] | None"
+    ) -> "aiocircle.Download":
+        """Return the download to run."""
+        return client.prepare_failed(self.missing, self.files.output, self.files.options(), on_outcome)

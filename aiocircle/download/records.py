@@ -1,0 +1,226 @@
+"""What is recorded of an artifact, and the tables it lies in."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from attrs import asdict, fields, frozen
+
+from aiocircle.download.paths import OWN_DIRECTORY
+from aiocircle.errors import StoreError
+
+LEDGER = "ledger.sqlite"
+VERSION = 2
+
+_SOURCE = """
+    slug TEXT, pipeline INTEGER, workflow TEXT, workflow_name TEXT, branch TEXT, job INTEGER, job_name TEXT,
+    node INTEGER, path TEXT, address TEXT"""
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS files (
+    id INTEGER PRIMARY KEY, target TEXT NOT NULL UNIQUE, artifact TEXT NOT NULL, {_SOURCE},
+    size INTEGER NOT NULL, validator TEXT, sha256 TEXT, began REAL, ended REAL, inode INTEGER);
+CREATE TABLE IF NOT EXISTS failures (
+    id INTEGER PRIMARY KEY, artifact TEXT NOT NULL UNIQUE, target TEXT NOT NULL, {_SOURCE},
+    code TEXT NOT NULL, reason TEXT NOT NULL, ended REAL NOT NULL, layout TEXT);
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unnamed ON files (id) WHERE inode IS NOT NULL;
+"""
+FIRST_VERSION = ("target", "artifact", "size")
+_IDENTITY = re.compile(r"(.+)#(\d+)/(\d+)/(.*)", re.DOTALL)
+
+
+@frozen(kw_only=True)
+class Source:
+    """Which artifact it is, and where it belongs; what was not asked for is ``None``.
+
+    Attributes:
+        slug: The project's slug.
+        pipeline: The pipeline's number.
+        workflow: The workflow's id.
+        workflow_name: The workflow's name.
+        branch: The pipeline's branch.
+        job: The job's number; ``None`` for the jobs of a workflow that could not be listed.
+        job_name: The job's name.
+        node: The parallel node.
+        path: Its name as listed; ``None`` for a listing.
+        address: Where it was listed, without query.
+    """
+
+    slug: str
+    pipeline: int | None = None
+    workflow: str | None = None
+    workflow_name: str | None = None
+    branch: str | None = None
+    job: int | None = None
+    job_name: str | None = None
+    node: int | None = None
+    path: str | None = None
+    address: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells it from every other artifact of its host."""
+        if self.path is None:
+            return f"{self.slug}#{self.job if self.job is not None else self.workflow}"
+        return f"{self.slug}#{self.job}/{self.node}/{self.path}"
+
+    @classmethod
+    def of_identity(cls, identity: str) -> "Source":
+        """Return what an identity alone tells."""
+        found = _IDENTITY.fullmatch(identity)
+        if found is None:
+            return cls(slug="")
+        return cls(slug=found[1], job=int(found[2]), node=int(found[3]), path=found[4])
+
+
+@frozen(kw_only=True)
+class Stored:
+    """A file that stands complete under its final name.
+
+    Attributes:
+        source: What it is.
+        target: Its final name below the output.
+        size: Bytes.
+        validator: The ``ETag`` or ``Last-Modified`` that the host gave.
+        sha256: The digest of the bytes in hexadecimal; ``None`` if an older version recorded the file.
+        began: Seconds since the epoch at which the fetch began.
+        ended: And when it was complete.
+    """
+
+    source: Source
+    target: str
+    size: int
+    validator: str | None = None
+    sha256: str | None = None
+    began: float | None = None
+    ended: float | None = None
+
+
+@frozen(kw_only=True)
+class Failed:
+    """An artifact, or a listing, that could not be had.
+
+    Attributes:
+        source: What it is.
+        target: The name it would have had; empty where it got none.
+        code: The error's code.
+        reason: Why, in words.
+        ended: Seconds since the epoch.
+        layout: The template of names, for what a listing would have named.
+    """
+
+    source: Source
+    target: str
+    code: str
+    reason: str
+    ended: float
+    layout: str | None = None
+
+
+SOURCE_COLUMNS = tuple(attribute.name for attribute in fields(Source))
+
+
+def values_of(source: Source) -> tuple[Any, ...]:
+    """Return a source's columns, in order."""
+    return tuple(getattr(source, name) for name in SOURCE_COLUMNS)
+
+
+class Records:
+    """A ledger that is only read. Use it as a context manager.
+
+    Args:
+        output: The directory of the download.
+
+    Raises:
+        StoreError: There is no ledger, or it cannot be read.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.path = output / OWN_DIRECTORY / LEDGER
+
+    def __enter__(self) -> Self:
+        if not self.path.is_file() or self.path.is_symlink():
+            hint = "it holds what 'aiocircle download' has fetched; is the directory right?"
+            raise StoreError(f"{self.path}: there is no ledger", hint=hint)
+        # Without a log beside it the file is whole by itself, and can be read where nothing may be written.
+        mode = "mode=ro" if self.path.with_name(f"{LEDGER}-wal").exists() else "mode=ro&immutable=1"
+        with self._explained():
+            self._rows = sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
+            self._rows.row_factory = sqlite3.Row
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rows.close()
+
+    def about(self) -> Mapping[str, str]:
+        """Return what is known of the download as a whole: its ``origin``, and whether it is ``finished``."""
+        return {row["name"]: row["value"] for row in self._all("about")}
+
+    def stored(self) -> Iterator[Stored]:
+        """Yield the files, in the order in which their names were first used."""
+        for row in self._all("files"):
+            known = row.keys()
+            values: dict[str, Any] = {name: row[name] for name in _STORED if name in known}
+            yield Stored(source=_source_of(row), **values)
+
+    def failed(self) -> Iterator[Failed]:
+        """Yield what could not be had, in the order in which it failed first."""
+        for row in self._all("failures"):
+            yield Failed(source=_source_of(row), **{name: row[name] for name in _FAILED})
+
+    def _all(self, table: str) -> Iterator[sqlite3.Row]:
+        with self._explained():
+            columns = [row["name"] for row in self._rows.execute(f"PRAGMA table_info({table})")]
+            if not columns:
+                if table == "files":
+                    raise sqlite3.DatabaseError("it is no ledger")
+                return
+            order = " ORDER BY id" if "id" in columns else ""
+            with closing(self._rows.execute(f"SELECT * FROM {table}{order}")) as rows:  # noqa: S608 -- names of ours
+                yield from rows
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, IndexError) as error:
+            raise StoreError(f"{self.path}: {error}") from None
+
+
+_STORED = ("target", "size", "validator", "sha256", "began", "ended")
+_FAILED = ("target", "code", "reason", "ended", "layout")
+
+
+def _source_of(row: sqlite3.Row) -> Source:
+    known = row.keys()
+    if "slug" not in known:
+        return Source.of_identity(row["artifact"])
+    return Source(**{name: row[name] for name in SOURCE_COLUMNS})
+
+
+def manifest(records: Records) -> Iterator[str]:
+    """Yield a line of JSON for every artifact: the files in the ledger's order, then what could not be had."""
+    for stored in records.stored():
+        values = asdict(stored)
+        yield _line("stored", values)
+    for failed in records.failed():
+        values = asdict(failed)
+        del values["layout"]
+        yield _line("failed", values)
+
+
+def _line(outcome: str, values: dict[str, Any]) -> str:
+    source = values.pop("source")
+    times = {name: _time(values.pop(name)) for name in ("began", "ended") if name in values}
+    return json.dumps({"outcome": outcome, "target": values.pop("target"), **source, **values, **times})
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

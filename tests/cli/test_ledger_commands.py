@@ -1,0 +1,183 @@
+"""What the ledger is for: checking offline, fetching what failed, telling where everything comes from."""
+
+import hashlib
+import json
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiocircle.testing import FakeArtifact, Simulator, World
+from aiocircle.testing.pytest_plugin import CircleciFactory
+
+Result = subprocess.CompletedProcess[str]
+Run = Callable[..., Result]
+SLUG = "gh/acme/web"
+PATHS = ["a.txt", "d/b.bin", "d/large.bin"]
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(pipelines=0)
+    job = world.add_job(SLUG, 7, [FakeArtifact(path, node_index=1, size=70_000 * n) for n, path in enumerate(PATHS)])
+    world.add_job(SLUG, 8, [FakeArtifact("other.txt", size=10)], beside=job)
+    return world
+
+
+@pytest.fixture
+def simulator(circleci_factory: CircleciFactory, world: World) -> Simulator:
+    return circleci_factory(world)
+
+
+@pytest.fixture
+def run(aiocircle: Run, simulator: Simulator) -> Run:
+    return lambda *arguments: aiocircle(*arguments, CIRCLE_HOST=simulator.url)
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_what_was_fetched_is_verified_without_a_host_and_what_was_changed_is_named(
+    run: Run, aiocircle: Run, simulator: Simulator, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run("download", SLUG, "--job", 7, "-o", out).returncode == 0
+    simulator.stats.reset()
+    done = aiocircle("verify", out, CIRCLE_TOKEN=None)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "3 files right, 205.1 KiB read\n"
+
+    body = bytearray((out / "1/d/b.bin").read_bytes())
+    body[4000] ^= 1
+    (out / "1/d/b.bin").write_bytes(body)  # the same size
+    (out / "1/a.txt").unlink()
+    (out / "1/d/large.bin").unlink()
+    (out / "1/d/large.bin").symlink_to(out / "1/d/b.bin")
+    done = aiocircle("verify", out)
+    assert done.returncode == 9
+    *named, total = done.stdout.splitlines()
+    assert sorted(named) == [
+        "differs  1/d/b.bin: other bytes than were fetched",
+        "differs  1/d/large.bin: a link or something else than a file stands there",
+        "missing  1/a.txt: there is no such file",
+    ]
+    assert total == "0 files right, 1 missing, 2 other than fetched, 68.4 KiB read"
+    *files, report = lines(aiocircle("verify", out, "--json"))
+    assert sorted((one["target"], one["status"]) for one in files) == [
+        ("1/a.txt", "missing"),
+        ("1/d/b.bin", "differs"),
+        ("1/d/large.bin", "differs"),
+    ]
+    assert (report["ok"], report["missing"], report["differs"]) == (False, 1, 2)
+    assert simulator.stats.total == 0
+
+
+def test_what_an_older_version_recorded_is_verified_by_size(aiocircle: Run, tmp_path: Path) -> None:
+    own = tmp_path / "out" / ".aiocircle"
+    own.mkdir(parents=True)
+    (tmp_path / "out" / "a").write_bytes(b"12345")
+    connection = sqlite3.connect(own / "ledger.sqlite")
+    connection.execute("CREATE TABLE files (target TEXT PRIMARY KEY, artifact TEXT, size INTEGER) WITHOUT ROWID")
+    connection.execute("INSERT INTO files VALUES ('a', 'gh/acme/web#1/0/a', 5), ('../b', 'x', 1)")
+    connection.commit()
+    connection.close()
+    done = aiocircle("verify", tmp_path / "out")
+    assert done.returncode == 9
+    assert done.stdout.startswith("differs  ../b: ")
+    assert "1 without a digest, sizes right" in done.stdout
+
+
+def test_retry_fetches_what_failed_and_nothing_else(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    simulator.faults.add("expired-404", match="/d/")
+    simulator.faults.add("500", match="/8/artifacts")
+    failed = run("download", SLUG, "--latest", "-o", out, "--retries", 0)
+    assert failed.returncode == 9
+    verified = run("verify", out)
+    assert verified.returncode == 9
+    assert "1 file right, 3 failed" in verified.stdout
+
+    still = run("retry", out, "--retries", 0)
+    assert (still.returncode, "failed      3 items" in still.stdout) == (9, True)
+    simulator.faults.clear()
+    simulator.stats.reset()
+    done = run("retry", out)
+    assert done.returncode == 0, done.stderr
+    assert "3 items failed before" in done.stderr
+    assert sorted(path for _, _, path in simulator.stats.fetches) == ["d/b.bin", "d/large.bin", "other.txt"]
+    assert (out / "7/1/d/large.bin").read_bytes() == simulator.world.artifact_bytes(SLUG, 7, "d/large.bin", 1)
+    assert (out / "8/0/other.txt").exists()
+    assert run("verify", out).returncode == 0
+    again = run("retry", out)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "nothing failed\n", "")
+
+
+def test_a_second_download_settles_what_failed_as_well(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    simulator.faults.add("expired-404", 1, match="/d/")
+    simulator.faults.add("500", 1, match="/8/artifacts")
+    assert run("download", SLUG, "--latest", "-o", out, "--retries", 0).returncode == 9
+    assert run("download", SLUG, "--latest", "-o", out).returncode == 0
+    assert run("verify", out).returncode == 0
+
+
+def test_retry_of_another_hosts_files_shows_it_no_token(
+    run: Run, aiocircle: Run, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.faults.add("expired-404", match="/d/")
+    assert run("download", SLUG, "--job", 7, "-o", tmp_path / "out").returncode == 9
+    done = aiocircle("retry", tmp_path / "out")
+    assert done.returncode == 7
+    assert "only to a host that you configured" in done.stderr
+
+
+def test_retry_says_what_the_host_lists_no_longer(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    simulator.faults.add("expired-404", 1, match="/d/b")
+    assert run("download", SLUG, "--job", 7, "-o", out).returncode == 9
+    connection = sqlite3.connect(out / ".aiocircle" / "ledger.sqlite")
+    connection.execute("UPDATE failures SET path = 'gone', artifact = replace(artifact, 'd/b.bin', 'gone')")
+    connection.commit()
+    connection.close()
+    done = run("retry", out)
+    assert done.returncode == 9
+    assert "the job does not list it any more" in done.stdout + done.stderr
+
+
+def test_the_manifest_tells_where_every_byte_comes_from(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    simulator.faults.add("expired-404", match="/d/b")
+    assert run("download", SLUG, "--latest", "-o", out).returncode == 9
+    done = run("manifest", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = lines(done)
+    assert [one["outcome"] for one in found] == ["stored", "stored", "stored", "failed"]
+    assert (found[-1]["target"], found[-1]["code"]) == ("7/1/d/b.bin", "not_found")
+    large = next(one for one in found if one["path"] == "d/large.bin")
+    content = simulator.world.artifact_bytes(SLUG, 7, "d/large.bin", 1)
+    assert large["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (large["slug"], large["job"], large["node"], large["size"]) == (SLUG, 7, 1, len(content))
+    assert large["pipeline"] == 1
+    assert large["workflow"]
+    assert large["validator"].startswith('"')
+    assert large["address"].endswith("/artifacts/1/d/large.bin")
+    assert "?" not in large["address"]
+    assert large["began"] <= large["ended"]
+    file = tmp_path / "manifest.jsonl"
+    assert run("manifest", out, "-o", file).stdout == ""
+    assert file.read_text() == done.stdout
+    stored = b"".join(one.read_bytes() for one in (out / ".aiocircle").iterdir() if one.is_file())
+    assert simulator.token.encode() not in stored
+    assert b"X-Amz" not in stored
+
+
+@pytest.mark.parametrize("command", ["verify", "retry", "manifest"])
+def test_a_directory_without_a_ledger_is_an_error_in_words(aiocircle: Run, tmp_path: Path, command: str) -> None:
+    done = aiocircle(command, tmp_path)
+    assert done.returncode == 1
+    assert "there is no ledger" in done.stderr
+    assert list(tmp_path.glob(".aio*")) == []
