@@ -44,8 +44,8 @@ from aiocircle.auth import AuthScheme, Token
 from aiocircle.client import Client
 from aiocircle.clock import Clock
 from aiocircle.download.downloader import DownloadOptions
-from aiocircle.download.plan import Selection
 from aiocircle.download.report import ItemOutcome, Report
+from aiocircle.download.selection import Selection
 from aiocircle.events import EventHandler
 from aiocircle.portal import Listing as Listing
 from aiocircle.ratelimit.lane import BucketSnapshot

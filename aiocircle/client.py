@@ -20,8 +20,8 @@ from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.downloader import Download, DownloadOptions
-from aiocircle.download.plan import Selection
 from aiocircle.download.report import ItemOutcome, Report
+from aiocircle.download.selection import Selection
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
 from aiocircle.ratelimit.limiter import RateLimiter
@@ -252,9 +252,9 @@ class Client(Namespaces):
             StoreError: The output cannot be written.
         """
         selection = Selection(
-            slug=slug if isinstance(slug, ProjectSlug) else ProjectSlug.parse(slug),
+            slug,
             job=job,
-            workflow=_uuid(workflow),
+            workflow=workflow,
             pipeline=pipeline,
             branch=branch,
             latest=latest,
@@ -285,14 +285,3 @@ def _parse_store(text: str) -> "StoreAddress":
     from aiocircle.ratelimit.address import parse_store  # noqa: PLC0415 -- most clients share nothing
 
     return parse_store(text)
-
-
-def _uuid(value: UUID | str | None) -> UUID | None:
-    if value is None or isinstance(value, UUID):
-        return value
-    try:
-        return UUID(value)
-    except ValueError:
-        raise ConfigurationError(
-            f"{value!r} is not a workflow's id", hint="it is a UUID, as in the web address"
-        ) from None

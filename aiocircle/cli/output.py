@@ -151,6 +151,9 @@ def summary(report: "Report", *, dry_run: bool) -> Iterator[str]:
     yield f"requests    {report.requests:,}, {waits}, {counted(report.refusals, 'refusal')}"
     if report.duplicates:
         yield f"duplicates  {counted(report.duplicates, 'artifact')} listed twice"
+    if report.skipped:
+        yield f"skipped     {counted(report.skipped, 'item')}"
+        yield from _first(f"  {count:,}: {reason}" for reason, count in report.skipped_why.items())
     if report.altered:
         yield f"altered     {counted(len(report.altered), 'name')}, to be safe or unique"
         yield from _first(f"  {outcome.target} ({outcome.note})" for outcome in report.altered)

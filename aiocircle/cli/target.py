@@ -58,10 +58,10 @@ def selection(target: Target, chosen: Chosen) -> "aiocircle.Selection":
     together = named | flags
     narrowest = next((name for name in _NARROWEST_FIRST if name in together), None)
     if narrowest is None:
-        return aiocircle.Selection(slug=target.slug, latest=True, branch=_branch(target, chosen))
+        return aiocircle.Selection(target.slug, latest=True, branch=_branch(target, chosen))
     for flag in (flags.keys() - named.keys() - {narrowest}) | ({"branch"} if chosen.branch is not None else set()):
         raise UsageError(f"a {narrowest} is named already, so --{flag} has no meaning", hint=_HINT)
-    return aiocircle.Selection(slug=target.slug, **{narrowest: together[narrowest]})
+    return aiocircle.Selection(target.slug, **{narrowest: together[narrowest]})
 
 
 def _named(target: Target) -> dict[str, Any]:

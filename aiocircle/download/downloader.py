@@ -19,12 +19,14 @@ import anyio
 from attrs import evolve, field, frozen, validators
 
 from aiocircle.api import Artifact
+from aiocircle.download.crawl import JobRef, ListingFailed, Skipped
 from aiocircle.download.globs import glob_matcher
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
-from aiocircle.download.plan import JobListed, JobRef, Listed, ListingFailed, Planner, Selection, Skipped
+from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.report import ItemOutcome, Report, Tally
+from aiocircle.download.selection import Selection
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
@@ -228,8 +230,8 @@ class Download:
                             yield item
                     case JobListed():
                         self._tally.jobs += 1
-                    case Skipped():
-                        self._tally.skipped_jobs += 1
+                    case Skipped(name=name, job_number=number, reason=why):
+                        self._note(ItemOutcome(target="", status="skipped", job_number=number, path=name, reason=why))
                     case ListingFailed(what=what, job_number=number, error=error):
                         self._note(
                             _failed(ItemOutcome(target="", status="failed", job_number=number, path=what), error)

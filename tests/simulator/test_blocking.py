@@ -132,7 +132,7 @@ def test_a_download_is_a_call(client: BlockingClient, simulator: Simulator, tmp_
 
 
 def test_a_prepared_download_tells_how_far_it_is(client: BlockingClient, tmp_path: Path) -> None:
-    run = client.prepare(Selection(slug=ProjectSlug.parse(SLUG), job=7), tmp_path)
+    run = client.prepare(Selection(ProjectSlug.parse(SLUG), job=7), tmp_path)
     assert run.report().files == 0
     assert run.run().files == 20 * PAGES
     assert run.report().files == 20 * PAGES

@@ -69,7 +69,7 @@ async def embed() -> None:
             on_event=on_event,
         ) as client,
     ):
-        selection = Selection(slug=aiocircle.ProjectSlug.parse("gh/acme/web"), latest=True, branch="main")
+        selection = Selection(aiocircle.ProjectSlug.parse("gh/acme/web"), latest=True, branch="main")
         run = client.prepare(selection, Path("out"), DownloadOptions(include=["**/*.xml"], layout="{job_name}/{path}"))
         assert_type(run, aiocircle.Download)
         assert_type(await run.run(), Report)
