@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, type_check_only
+from typing import Any, Self, TypeVar, Unpack, type_check_only
 from uuid import UUID
 
 from aiocircle.api.contexts import Context, ContextEnvVar, ContextEnvVarChange, ContextRestriction
@@ -45,7 +45,7 @@ from aiocircle.client import Client
 from aiocircle.clock import Clock
 from aiocircle.download.downloader import DownloadOptions
 from aiocircle.download.report import ItemOutcome, Report
-from aiocircle.download.selection import Selection
+from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.events import EventHandler
 from aiocircle.portal import Listing as Listing
 from aiocircle.ratelimit.lane import BucketSnapshot
@@ -53,7 +53,6 @@ from aiocircle.ratelimit.limiter import LimiterTotals
 from aiocircle.resource import Slug
 from aiocircle.response import Response
 from aiocircle.retry import RetryPolicy
-from aiocircle.slugs import ProjectSlug
 from aiocircle.transport import Timeouts
 from aiocircle.unset import Unset
 
@@ -1183,28 +1182,6 @@ class OtelExporters:
         """Delete an exporter. Returns nothing."""
 
 @type_check_only
-class Download:
-    """One run over one selection. ``run`` it once; ``report`` may be asked for at any time.
-
-    Args:
-        session: Sends requests.
-        selection: What to fetch.
-        output: The directory to fetch it to.
-        options: How.
-        on_outcome: Called with the outcome of every item, in the order in which they end.
-    """
-
-    def report(self) -> Report:
-        """Return what has been done so far."""
-
-    def run(self) -> Report:
-        """Fetch everything selected and return the report; failures of single items are in it.
-
-        Raises:
-            AioCircleError: Nothing could be begun: the selection does not exist, the output cannot be written.
-        """
-
-@type_check_only
 class RateLimiter:
     """Grants requests their turn, so that no budget is overdrawn.
 
@@ -1307,50 +1284,34 @@ class BlockingClient:
 
     def download(
         self,
-        slug: str | ProjectSlug,
-        *,
+        what: Slugs | Selection,
         to: str | Path,
-        job: int | None = None,
-        workflow: UUID | str | None = None,
-        pipeline: int | None = None,
-        branch: str | None = None,
-        latest: bool = False,
+        *,
         options: DownloadOptions | None = None,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
+        **which: Unpack[Which],
     ) -> Report:
-        """Fetch the artifacts of a job, a workflow, a pipeline, or the latest pipeline (of a branch).
+        """Fetch the artifacts of a job, a workflow, a pipeline, the latest pipeline, or all pipelines.
 
-        Files that are complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a
-        final name.
+        Await it for the report, or enter it to follow what becomes of each item; see ``Download``. Files that are
+        complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a final name.
 
         Args:
-            slug: The project.
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
             to: The output directory.
-            job: A job's number.
-            workflow: A workflow's id: all its jobs.
-            pipeline: A pipeline's number: all jobs of the newest workflow of each name.
-            branch: With ``latest``: its newest pipeline.
-            latest: The newest pipeline.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
+            which: Of the projects: what ``Selection`` takes, such as ``job=1234`` or ``since=timedelta(days=30)``.
 
         Returns:
-            What became of it. Items that failed are in it and raise nothing; see ``Report.raise_for_failures``.
+            The run, not yet begun. Items that failed are in its report and raise nothing; see
+            ``Report.raise_for_failures``.
 
         Raises:
             ConfigurationError: The selection or an option cannot work.
             APIError: The selection does not exist, or the token may not see it.
             StoreError: The output cannot be written.
         """
-
-    def prepare(
-        self,
-        selection: Selection,
-        to: str | Path,
-        options: DownloadOptions | None = None,
-        on_outcome: Callable[[ItemOutcome], None] | None = None,
-    ) -> Download:
-        """Return a download that has not begun; its ``report()`` can be asked for at any time."""
 
     @property
     def users(self) -> Users:

@@ -13,22 +13,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.downloader import Download, DownloadOptions
-from aiocircle.download.report import ItemOutcome, Report
-from aiocircle.download.selection import Selection
+from aiocircle.download.report import ItemOutcome
+from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
 from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
 from aiocircle.session import JSON, Session
-from aiocircle.slugs import ProjectSlug
 from aiocircle.transport import Timeouts, Transport
 
 if TYPE_CHECKING:
@@ -214,61 +212,37 @@ class Client(Namespaces):
         call = Call(session.ask(request))
         return await (call if within is None else call.within(within)).response()
 
-    async def download(
+    def download(
         self,
-        slug: str | ProjectSlug,
-        *,
+        what: Slugs | Selection,
         to: str | Path,
-        job: int | None = None,
-        workflow: UUID | str | None = None,
-        pipeline: int | None = None,
-        branch: str | None = None,
-        latest: bool = False,
+        *,
         options: DownloadOptions | None = None,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
-    ) -> Report:
-        """Fetch the artifacts of a job, a workflow, a pipeline, or the latest pipeline (of a branch).
+        **which: Unpack[Which],
+    ) -> Download:
+        """Fetch the artifacts of a job, a workflow, a pipeline, the latest pipeline, or all pipelines.
 
-        Files that are complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a
-        final name.
+        Await it for the report, or enter it to follow what becomes of each item; see ``Download``. Files that are
+        complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a final name.
 
         Args:
-            slug: The project.
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
             to: The output directory.
-            job: A job's number.
-            workflow: A workflow's id: all its jobs.
-            pipeline: A pipeline's number: all jobs of the newest workflow of each name.
-            branch: With ``latest``: its newest pipeline.
-            latest: The newest pipeline.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
+            which: Of the projects: what ``Selection`` takes, such as ``job=1234`` or ``since=timedelta(days=30)``.
 
         Returns:
-            What became of it. Items that failed are in it and raise nothing; see ``Report.raise_for_failures``.
+            The run, not yet begun. Items that failed are in its report and raise nothing; see
+            ``Report.raise_for_failures``.
 
         Raises:
             ConfigurationError: The selection or an option cannot work.
             APIError: The selection does not exist, or the token may not see it.
             StoreError: The output cannot be written.
         """
-        selection = Selection(
-            slug,
-            job=job,
-            workflow=workflow,
-            pipeline=pipeline,
-            branch=branch,
-            latest=latest,
-        )
-        return await self.prepare(selection, to, options, on_outcome).run()
-
-    def prepare(
-        self,
-        selection: Selection,
-        to: str | Path,
-        options: DownloadOptions | None = None,
-        on_outcome: Callable[[ItemOutcome], None] | None = None,
-    ) -> Download:
-        """Return a download that has not begun; its ``report()`` can be asked for at any time."""
+        selection = _selected(what, which)
         return Download(self._opened, selection, Path(to), options or DownloadOptions(), on_outcome)
 
     @property
@@ -279,6 +253,14 @@ class Client(Namespaces):
         if self._root is None:
             return session
         return session.adapted(policy=self._retry, timeouts=self._timeouts, max_wait=self._max_wait)
+
+
+def _selected(what: Slugs | Selection, which: Which) -> Selection:
+    if not isinstance(what, Selection):
+        return Selection(what, **which)
+    if which:
+        raise ConfigurationError(f"a selection says all of it, so {next(iter(which))} has no meaning beside one")
+    return what
 
 
 def _parse_store(text: str) -> "StoreAddress":

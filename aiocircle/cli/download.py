@@ -16,9 +16,11 @@ from aiocircle.cli.interrupts import run
 from aiocircle.cli.narrator import Narrator
 from aiocircle.cli.output import Output, counted
 from aiocircle.cli.progress import Progress, shown
+from aiocircle.cli.quantities import shard, size
 from aiocircle.cli.settings import (
     FILES,
     FLAT,
+    SELECTION,
     USUAL_CONNECTION,
     USUAL_DISPLAY,
     Access,
@@ -27,10 +29,9 @@ from aiocircle.cli.settings import (
     find_access,
     more_than_zero,
 )
-from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection
+from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection, targets
 from aiocircle.errors import AioCircleError
 from aiocircle.events import Event
-from aiocircle.slugs import parse_target
 
 DESCRIPTORS = 4096  # open files that are asked for: enough for a thousand transfers, and usual as a hard limit
 
@@ -47,6 +48,10 @@ class Files:
         output: The directory.
         include: Globs over artifact paths.
         exclude: Globs over artifact paths, which win.
+        node: Indices of parallel nodes.
+        min_size: Bytes at least.
+        max_size: Bytes at most.
+        shard: A part of all.
         layout: A template for names below the directory.
         concurrency: Files in flight.
         fsync: Flush each file before it gets its name.
@@ -56,6 +61,18 @@ class Files:
     output: Annotated[Path, _files("Directory to fetch to (artifacts).", metavar="DIR", alias="-o")] = Path("artifacts")
     include: Annotated[tuple[str, ...], _files("Only paths like this glob; repeatable.", metavar="GLOB")] = ()
     exclude: Annotated[tuple[str, ...], _files("No paths like this glob; repeatable.", metavar="GLOB")] = ()
+    node: Annotated[
+        tuple[int, ...], Parameter(help="Only of this parallel node; repeatable.", metavar="N", group=SELECTION)
+    ] = ()
+    min_size: Annotated[
+        str | None, Parameter(help="Only files of so many bytes or more: 10k, 1.5M.", metavar="SIZE", group=SELECTION)
+    ] = None
+    max_size: Annotated[
+        str | None, Parameter(help="Only files of so many bytes or fewer.", metavar="SIZE", group=SELECTION)
+    ] = None
+    shard: Annotated[
+        str | None, Parameter(help="Only part I of N: each file is in one part.", metavar="I/N", group=SELECTION)
+    ] = None
     layout: Annotated[str | None, _files("Names, such as {branch}/{job_name}/{path}.", metavar="TEMPLATE")] = None
     concurrency: Annotated[int, _files("Files in flight at once (64).", metavar="N", validator=more_than_zero)] = 64
     fsync: Annotated[bool, _files("Flush each file to the disk before naming it.")] = False
@@ -67,6 +84,10 @@ class Files:
             concurrency=self.concurrency,
             include=self.include,
             exclude=self.exclude,
+            nodes=self.node,
+            min_size=size("--min-size", self.min_size),
+            max_size=size("--max-size", self.max_size),
+            shard=shard(self.shard),
             layout=self.layout,
             sync=self.fsync,
             dry_run=self.dry_run,
@@ -77,21 +98,20 @@ USUAL_FILES = Files()
 
 
 def download(
-    target: Annotated[str, Parameter(show=False)],
-    /,
-    *,
+    *target: Annotated[str, Parameter(show=False)],
     chosen: Annotated[Chosen, FLAT] = NOTHING_CHOSEN,
     files: Annotated[Files, FLAT] = USUAL_FILES,
     connection: Annotated[Connection, FLAT] = USUAL_CONNECTION,
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
-    """Fetch the artifacts of a job, a workflow or a pipeline. What is complete from before is kept.
+    """Fetch the artifacts of a job, a workflow, a pipeline, or of all pipelines. What is complete is kept.
 
-    TARGET is a project (gh/acme/web), or the web address of a project, pipeline, workflow or job.
+    TARGET is a project (gh/acme/web; several, if all of each is meant), or the web address of a project, pipeline,
+    workflow or job.
     """
-    named = parse_target(target)
+    named = targets(target, chosen)
     what = selection(named, chosen)
-    access = find_access(connection, named.host)
+    access = find_access(connection, named[0].host)
     output = Output(quiet=display.quiet, as_json=display.as_json)
     with access.explained():
         return run(_Fetch(what, files, access, output, display.verbose).run)
@@ -119,12 +139,14 @@ class _Fetch:
         async with self.access.client(on_event=observe) as client:
             # What wants no JSON and no names is not called for every file.
             on_outcome = self.output.item if self.output.as_json or self.files.dry_run else None
-            fetching = client.prepare(self.selection, self.files.output, self.files.options(), on_outcome)
+            fetching = client.download(
+                self.selection, self.files.output, options=self.files.options(), on_outcome=on_outcome
+            )
             try:
                 async with shown(self.progress, self.output, live=self._is_live()):
                     report = await fetching.run()
             except asyncio.CancelledError:
-                return self._cancelled(fetching.report())
+                return self._cancelled(fetching.report)
         return self._ended(report)
 
     def _ended(self, report: "aiocircle.Report") -> ExitCode:

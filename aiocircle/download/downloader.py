@@ -10,19 +10,22 @@ token is refused, the disk is full, the network is gone. When only the listing c
 
 import asyncio
 import resource
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import anyio
 from attrs import evolve, field, frozen, validators
 
 from aiocircle.api import Artifact
 from aiocircle.download.crawl import JobRef, ListingFailed, Skipped
-from aiocircle.download.globs import glob_matcher
+from aiocircle.download.filters import Shard, SizeRange, UnwantedSize, artifact_filter
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.outcomes import Outcomes
 from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.report import ItemOutcome, Report, Tally
@@ -32,6 +35,7 @@ from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
     AioCircleError,
     AuthenticationError,
+    ConfigurationError,
     DownloadError,
     StoreError,
     TransportError,
@@ -58,6 +62,10 @@ class DownloadOptions:
         buffer: Bytes of file content in memory at most, over all files.
         include: Globs over the artifact's path; empty for everything.
         exclude: Globs over the artifact's path, which win.
+        nodes: Only from these parallel nodes; empty for all.
+        min_size: Bytes that an artifact has at least. Its size is known only when its answer begins.
+        max_size: Bytes that it has at most.
+        shard: Only this part of what is wanted; all parts together are all of it, under the same names.
         layout: A template, or ``None`` for the default one.
         sync: Flush each file to the disk before it gets its name.
         dry_run: Decide on names, fetch nothing.
@@ -67,6 +75,10 @@ class DownloadOptions:
     buffer: int = field(default=64 * 1024 * 1024, validator=validators.ge(SMALLEST_BATCH))
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    nodes: Sequence[int] = ()
+    min_size: int | None = None
+    max_size: int | None = None
+    shard: Shard | None = None
     layout: str | None = None
     sync: bool = False
     dry_run: bool = False
@@ -81,7 +93,15 @@ class _Item:
 
 
 class Download:
-    """One run over one selection. ``run`` it once; ``report`` may be asked for at any time.
+    """One run over one selection, which happens once. ``report`` may be asked for at any time.
+
+    ``await`` it, or ``run`` it, for the report. Or enter it, and read the outcome of every item as it ends; the run
+    waits for who reads. Leaving the block waits for the end of the run, an exception in it cancels the run::
+
+        async with client.download("gh/acme/web", "out", all=True) as run:
+            async for outcome in run:
+                print(outcome.status, outcome.target)
+        print(run.report.files)
 
     Args:
         session: Sends requests.
@@ -106,18 +126,46 @@ class Download:
         self._on_outcome = on_outcome
         default = DEFAULT_LAYOUT_ONE_JOB if selection.job is not None else DEFAULT_LAYOUT_MANY_JOBS
         self._layout = Layout(options.layout or default)
-        self._wanted = glob_matcher(options.include, options.exclude)
+        self._wanted = artifact_filter(options.include, options.exclude, options.nodes)
+        self._sizes = SizeRange(options.min_size, options.max_size)
         self._planner = Planner(session, self._layout.fields)
         self._tally = Tally()
         self._planned = 0
         self._broken = 0
         self._stopped_by: AioCircleError | None = None
+        self._outcomes: Outcomes | None = None
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
         self._ended: float | None = None
 
+    def __await__(self) -> Generator[Any, None, Report]:
+        return self.run().__await__()
+
+    async def __aenter__(self) -> Self:
+        self._outcomes = Outcomes(self.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._outcomes is not None
+        await self._outcomes.end(cancel=error is not None)
+
+    def __aiter__(self) -> AsyncIterator[ItemOutcome]:
+        """Return the outcomes of items, in the order in which they end.
+
+        Raises:
+            ConfigurationError: The run was not entered.
+        """
+        if self._outcomes is None:
+            raise ConfigurationError(
+                "the run has not begun", hint="use it as 'async with client.download(...) as run:'"
+            )
+        return self._outcomes
+
+    @property
     def report(self) -> Report:
-        """Return what has been done so far."""
+        """What has been done so far."""
         until = self._ended if self._ended is not None else self._session.clock.monotonic()
         return self._tally.report(
             output=str(self._output),
@@ -142,13 +190,15 @@ class Download:
             self._ended = self._session.clock.monotonic()
         if self._stopped_by is not None and not self._tally.counts:
             raise self._stopped_by
-        return self.report()
+        return self.report
 
     async def _rehearse(self) -> None:
         async with aclosing(self._items(Claims())) as items:
             try:
                 async for item in items:
                     self._note(evolve(item.outcome, status="planned"))
+                    if self._outcomes is not None:
+                        await self._outcomes.caught_up()
             except AioCircleError as error:
                 self._stopped_by = error
 
@@ -163,7 +213,7 @@ class Download:
             ledger = Ledger(store.own_directory)
             await in_thread(threads, opened.enter_context, ledger)
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
-            await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
+            await self._work(Transfer(self._session, store, ledger, threads, batch, self._sizes), claims, concurrency)
         finally:
             await self._let_go(threads, opened)
 
@@ -191,6 +241,8 @@ class Download:
             try:
                 self._note(await self._fetch(item, transfer))
                 self._broken = 0
+            except UnwantedSize as unwanted:
+                self._note(evolve(item.outcome, target="", status="skipped", reason=str(unwanted)))
             except AioCircleError as error:
                 self._note(_failed(item.outcome, error))
                 self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
@@ -204,6 +256,8 @@ class Download:
         """Return the next artifact of the plan, which all workers read in turn, or ``None`` at its end."""
         async with turn:
             try:
+                if self._outcomes is not None:
+                    await self._outcomes.caught_up()
                 return await anext(items, None)
             except AioCircleError as error:
                 self._stopped_by = error
@@ -215,6 +269,7 @@ class Download:
         target = item.placed.path
         size = await transfer.present(target, item.artifact)
         if size is not None:
+            self._sizes.check(size)
             return evolve(item.outcome, status="present", size=size)
         return evolve(item.outcome, status="stored", size=await transfer.run(item.url, target, item.artifact))
 
@@ -239,10 +294,10 @@ class Download:
         self._session.emit(ListingEnded(total=self._planned))
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> _Item | None:
-        """Give an artifact its name; one that can have none, or is not wanted, is noted and dropped."""
-        path = artifact.path or ""
-        if not self._wanted(path):
+        """Give an artifact its name; one that can have none is noted and dropped, one that is not wanted dropped."""
+        if not self._wanted(artifact):
             return None
+        path = artifact.path or ""
         outcome = ItemOutcome(
             target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
         )
@@ -252,6 +307,8 @@ class Download:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
             placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{identity} {artifact.url}")
+            if self._options.shard is not None and identity not in self._options.shard:
+                return None  # only now: all parts shall agree on who has which name
         except DuplicateClaim as claim:
             self._note(evolve(outcome, target=str(claim.path), status="duplicate"))
             return None
@@ -267,6 +324,8 @@ class Download:
         )
         if self._on_outcome:
             self._on_outcome(outcome)
+        if self._outcomes is not None:
+            self._outcomes.add(outcome)
 
 
 def affordable(concurrency: int) -> tuple[int, int]:

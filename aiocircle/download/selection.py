@@ -14,7 +14,7 @@ from attrs import field, frozen
 from aiocircle.errors import ConfigurationError
 from aiocircle.slugs import ProjectSlug
 
-Projects = str | ProjectSlug | Iterable[str | ProjectSlug]
+Slugs = str | ProjectSlug | Iterable[str | ProjectSlug]
 
 HINT = (
     "--job N, --workflow UUID, --pipeline N, --latest with an optional --branch NAME, or all pipelines: --all, or "
@@ -39,7 +39,7 @@ class Which(TypedDict, total=False):
     all_reruns: bool
 
 
-def _slugs(projects: Projects) -> tuple[ProjectSlug, ...]:
+def _slugs(projects: Slugs) -> tuple[ProjectSlug, ...]:
     given = (projects,) if isinstance(projects, str | ProjectSlug) else projects
     slugs = (one if isinstance(one, ProjectSlug) else ProjectSlug.parse(one) for one in given)
     return tuple(dict.fromkeys(slugs))

@@ -19,6 +19,7 @@ from aiofiles.threadpool.binary import AsyncBufferedIOBase
 from attrs import frozen
 
 from aiocircle.download.body import Body
+from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import SafePath
 from aiocircle.download.stores import LocalStore, Part, explained
@@ -41,6 +42,7 @@ class Transfer:
         ledger: Where complete files are recorded.
         threads: Where blocking calls run.
         batch: Bytes gathered before they are written.
+        sizes: Which sizes are wanted.
     """
 
     session: Session
@@ -48,6 +50,7 @@ class Transfer:
     ledger: Ledger
     threads: ThreadPoolExecutor
     batch: int
+    sizes: SizeRange = ANY_SIZE
 
     async def run(self, url: str, target: SafePath, artifact: str) -> int:
         """Fetch one artifact and return its size in bytes.
@@ -58,10 +61,12 @@ class Transfer:
             artifact: What identifies it in the ledger.
 
         Raises:
+            UnwantedSize: It is smaller or larger than wanted.
             AioCircleError: It could not be had or stored. Nothing stands under its final name that did not before.
         """
 
         async def consume(answer: Answer) -> int:
+            self.sizes.check_head(answer)
             return await _Arrival(self, answer, target, artifact).receive()
 
         return await self.session.fetch(url, consume)

@@ -593,8 +593,8 @@ async def test_a_report_may_be_asked_for_while_the_run_goes_on(tmp_path: Path) -
     seen: list[int] = []
     async with opened(world) as (_, client):
         selection = Selection(ProjectSlug.parse(SLUG), job=1)
-        download = client.prepare(selection, tmp_path, on_outcome=lambda _: seen.append(download.report().files))
-        assert download.report().files == 0
+        download = client.download(selection, tmp_path, on_outcome=lambda _: seen.append(download.report.files))
+        assert download.report.files == 0
         await download.run()
     assert seen == list(range(1, 31))
 

@@ -22,9 +22,7 @@ def download_a_job() -> None:
         report = client.download("gh/acme/web", job=1234, to="out", on_outcome=on_outcome)
         assert_type(report, Report)
         selection = Selection(aiocircle.ProjectSlug.parse("gh/acme/web"), job=1234)
-        run = client.prepare(selection, "out", DownloadOptions(include=["**/*.xml"]))
-        assert_type(run.run(), Report)
-        assert_type(run.report(), Report)
+        assert_type(client.download(selection, "out", options=DownloadOptions(include=["**/*.xml"])), Report)
 
 
 def iterate(client: BlockingClient) -> None:
