@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from aiocircle.client import Client as Client
     from aiocircle.download.downloader import Download as Download
     from aiocircle.download.downloader import DownloadOptions as DownloadOptions
+    from aiocircle.download.filters import Shard as Shard
+    from aiocircle.download.planfile import Plan as Plan
     from aiocircle.download.report import ItemOutcome as ItemOutcome
     from aiocircle.download.report import ItemStatus as ItemStatus
     from aiocircle.download.report import Report as Report
@@ -44,6 +46,8 @@ _HOMES = {
     "aiocircle.client": "Client",
     "aiocircle.download.downloader": "Download DownloadOptions",
     "aiocircle.download.selection": "Selection",
+    "aiocircle.download.filters": "Shard",
+    "aiocircle.download.planfile": "Plan",
     "aiocircle.download.report": "ItemOutcome ItemStatus Report",
     "aiocircle.errors": "AioCircleError",
     "aiocircle.events": "Event",

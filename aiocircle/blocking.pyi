@@ -44,6 +44,7 @@ from aiocircle.auth import AuthScheme, Token
 from aiocircle.client import Client
 from aiocircle.clock import Clock
 from aiocircle.download.downloader import DownloadOptions
+from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.events import EventHandler
@@ -1284,7 +1285,7 @@ class BlockingClient:
 
     def download(
         self,
-        what: Slugs | Selection,
+        what: Slugs | Selection | Plan,
         to: str | Path,
         *,
         options: DownloadOptions | None = None,
@@ -1297,7 +1298,8 @@ class BlockingClient:
         complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a final name.
 
         Args:
-            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``, or a
+                ``Plan`` made before.
             to: The output directory.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
@@ -1311,6 +1313,31 @@ class BlockingClient:
             ConfigurationError: The selection or an option cannot work.
             APIError: The selection does not exist, or the token may not see it.
             StoreError: The output cannot be written.
+        """
+
+    def plan(
+        self,
+        what: Slugs | Selection,
+        file: str | Path,
+        *,
+        options: DownloadOptions | None = None,
+        **which: Unpack[Which],
+    ) -> Plan:
+        """List what ``download`` would fetch, and write it to a file that ``download`` takes, here or elsewhere.
+
+        Args:
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
+            file: Replaced when the plan is complete. It holds no token and no signature.
+            options: Globs and nodes; the others belong to the download.
+            which: As for ``download``.
+
+        Returns:
+            The plan. What could not be listed is among the failures of its ``report`` and not in it.
+
+        Raises:
+            ConfigurationError: The selection or an option cannot work.
+            APIError: The selection does not exist, or the token may not see it.
+            StoreError: The file cannot be written.
         """
 
     @property

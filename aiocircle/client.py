@@ -19,6 +19,8 @@ from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.downloader import Download, DownloadOptions
+from aiocircle.download.planfile import Plan
+from aiocircle.download.planning import write_plan
 from aiocircle.download.report import ItemOutcome
 from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.errors import ConfigurationError
@@ -214,7 +216,7 @@ class Client(Namespaces):
 
     def download(
         self,
-        what: Slugs | Selection,
+        what: Slugs | Selection | Plan,
         to: str | Path,
         *,
         options: DownloadOptions | None = None,
@@ -227,7 +229,8 @@ class Client(Namespaces):
         complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a final name.
 
         Args:
-            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``, or a
+                ``Plan`` made before.
             to: The output directory.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
@@ -242,8 +245,39 @@ class Client(Namespaces):
             APIError: The selection does not exist, or the token may not see it.
             StoreError: The output cannot be written.
         """
+        if isinstance(what, Plan):
+            _check_alone(which)
+            what.check_host(self.host)
+        else:
+            what = _selected(what, which)
+        return Download(self._opened, what, Path(to), options or DownloadOptions(), on_outcome)
+
+    async def plan(
+        self,
+        what: Slugs | Selection,
+        file: str | Path,
+        *,
+        options: DownloadOptions | None = None,
+        **which: Unpack[Which],
+    ) -> Plan:
+        """List what ``download`` would fetch, and write it to a file that ``download`` takes, here or elsewhere.
+
+        Args:
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
+            file: Replaced when the plan is complete. It holds no token and no signature.
+            options: Globs and nodes; the others belong to the download.
+            which: As for ``download``.
+
+        Returns:
+            The plan. What could not be listed is among the failures of its ``report`` and not in it.
+
+        Raises:
+            ConfigurationError: The selection or an option cannot work.
+            APIError: The selection does not exist, or the token may not see it.
+            StoreError: The file cannot be written.
+        """
         selection = _selected(what, which)
-        return Download(self._opened, selection, Path(to), options or DownloadOptions(), on_outcome)
+        return await write_plan(self._opened, selection, Path(file), options or DownloadOptions(), self.host)
 
     @property
     def _opened(self) -> Session:
@@ -258,9 +292,13 @@ class Client(Namespaces):
 def _selected(what: Slugs | Selection, which: Which) -> Selection:
     if not isinstance(what, Selection):
         return Selection(what, **which)
-    if which:
-        raise ConfigurationError(f"a selection says all of it, so {next(iter(which))} has no meaning beside one")
+    _check_alone(which)
     return what
+
+
+def _check_alone(which: Which) -> None:
+    if which:
+        raise ConfigurationError(f"a selection or plan says all, so {next(iter(which))} has no meaning beside it")
 
 
 def _parse_store(text: str) -> "StoreAddress":

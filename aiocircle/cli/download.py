@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from cyclopts import Parameter
 
 import aiocircle
-from aiocircle.cli.exits import ExitCode
+from aiocircle.cli.exits import ExitCode, UsageError
 from aiocircle.cli.interrupts import run
 from aiocircle.cli.narrator import Narrator
 from aiocircle.cli.output import Output, counted
@@ -56,6 +56,8 @@ class Files:
         concurrency: Files in flight.
         fsync: Flush each file before it gets its name.
         dry_run: Print names, fetch nothing.
+        plan: A file to write what would be fetched to.
+        planned: Such a file, to be fetched.
     """
 
     output: Annotated[Path, _files("Directory to fetch to (artifacts).", metavar="DIR", alias="-o")] = Path("artifacts")
@@ -77,6 +79,16 @@ class Files:
     concurrency: Annotated[int, _files("Files in flight at once (64).", metavar="N", validator=more_than_zero)] = 64
     fsync: Annotated[bool, _files("Flush each file to the disk before naming it.")] = False
     dry_run: Annotated[bool, _files("Print the names, fetch nothing.")] = False
+    plan: Annotated[
+        Path | None,
+        Parameter(help="Write to FILE what would be fetched; fetch nothing.", metavar="FILE", group=SELECTION),
+    ] = None
+    planned: Annotated[
+        Path | None,
+        Parameter(
+            name="--from", help="Fetch what such a FILE says, here or elsewhere.", metavar="FILE", group=SELECTION
+        ),
+    ] = None
 
     def options(self) -> "aiocircle.DownloadOptions":
         """Return these settings as the library takes them."""
@@ -109,19 +121,33 @@ def download(
     TARGET is a project (gh/acme/web; several, if all of each is meant), or the web address of a project, pipeline,
     workflow or job.
     """
+    output = Output(quiet=display.quiet, as_json=display.as_json)
+    if files.planned is not None:
+        _check_from(target, chosen, files)
+        access = find_access(connection)
+        with access.explained():
+            return run(_Fetch(files.planned, files, access, output, display.verbose).run)
+    if files.plan is not None and files.dry_run:
+        raise UsageError("--plan and --dry-run both fetch nothing", hint="one writes a file, the other prints names")
     named = targets(target, chosen)
     what = selection(named, chosen)
     access = find_access(connection, named[0].host)
-    output = Output(quiet=display.quiet, as_json=display.as_json)
     with access.explained():
         return run(_Fetch(what, files, access, output, display.verbose).run)
+
+
+def _check_from(target: tuple[str, ...], chosen: Chosen, files: Files) -> None:
+    if target or chosen != NOTHING_CHOSEN:
+        raise UsageError("a plan says which jobs, so neither TARGET nor a flag that selects jobs goes with --from")
+    if files.plan is not None:
+        raise UsageError("--from carries a plan out, and --plan makes one", hint="give one of them")
 
 
 @define(eq=False)
 class _Fetch:
     """One run of the command."""
 
-    selection: "aiocircle.Selection"
+    what: "aiocircle.Selection | Path"
     files: Files
     access: Access
     output: Output
@@ -137,17 +163,30 @@ class _Fetch:
             narrator(event)
 
         async with self.access.client(on_event=observe) as client:
+            if self.files.plan is not None:
+                return await self._planned(client, self.files.plan)
             # What wants no JSON and no names is not called for every file.
             on_outcome = self.output.item if self.output.as_json or self.files.dry_run else None
-            fetching = client.download(
-                self.selection, self.files.output, options=self.files.options(), on_outcome=on_outcome
-            )
+            what = await aiocircle.Plan.read(self.what) if isinstance(self.what, Path) else self.what
+            fetching = client.download(what, self.files.output, options=self.files.options(), on_outcome=on_outcome)
             try:
                 async with shown(self.progress, self.output, live=self._is_live()):
                     report = await fetching.run()
             except asyncio.CancelledError:
                 return self._cancelled(fetching.report)
         return self._ended(report)
+
+    async def _planned(self, client: "aiocircle.Client", file: Path) -> ExitCode:
+        assert not isinstance(self.what, Path)
+        async with shown(self.progress, self.output, live=self._is_live()):
+            plan = await client.plan(self.what, file, options=self.files.options())
+        assert plan.report is not None
+        if self.output.as_json:
+            self.output.report(plan.report, cancelled=False, dry_run=True)
+        else:
+            self.output.plan(plan.report)
+        plan.report.raise_for_failures()
+        return ExitCode.OK
 
     def _ended(self, report: "aiocircle.Report") -> ExitCode:
         self.output.report(report, cancelled=False, dry_run=self.files.dry_run)

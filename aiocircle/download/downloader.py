@@ -28,7 +28,8 @@ from aiocircle.download.ledger import Ledger
 from aiocircle.download.outcomes import Outcomes
 from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
 from aiocircle.download.plan import JobListed, Listed, Planner
-from aiocircle.download.report import ItemOutcome, Report, Tally
+from aiocircle.download.planfile import Plan
+from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
 from aiocircle.download.selection import Selection
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
@@ -105,7 +106,7 @@ class Download:
 
     Args:
         session: Sends requests.
-        selection: What to fetch.
+        selection: What to fetch, or a plan of it.
         output: The directory to fetch it to.
         options: How.
         on_outcome: Called with the outcome of every item, in the order in which they end.
@@ -114,7 +115,7 @@ class Download:
     def __init__(
         self,
         session: Session,
-        selection: Selection,
+        selection: Selection | Plan,
         output: Path,
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
@@ -124,7 +125,7 @@ class Download:
         self._output = output
         self._options = options
         self._on_outcome = on_outcome
-        default = DEFAULT_LAYOUT_ONE_JOB if selection.job is not None else DEFAULT_LAYOUT_MANY_JOBS
+        default = DEFAULT_LAYOUT_ONE_JOB if selection.is_one_job else DEFAULT_LAYOUT_MANY_JOBS
         self._layout = Layout(options.layout or default)
         self._wanted = artifact_filter(options.include, options.exclude, options.nodes)
         self._sizes = SizeRange(options.min_size, options.max_size)
@@ -275,7 +276,8 @@ class Download:
 
     async def _items(self, claims: Claims) -> AsyncGenerator[_Item, None]:
         """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
-        async with aclosing(self._planner.steps(self._selection)) as steps:
+        what = self._selection
+        async with aclosing(what.steps() if isinstance(what, Plan) else self._planner.steps(what)) as steps:
             async for step in steps:
                 match step:
                     case Listed(job=job, artifact=artifact):
@@ -285,12 +287,8 @@ class Download:
                             yield item
                     case JobListed():
                         self._tally.jobs += 1
-                    case Skipped(name=name, job_number=number, reason=why):
-                        self._note(ItemOutcome(target="", status="skipped", job_number=number, path=name, reason=why))
-                    case ListingFailed(what=what, job_number=number, error=error):
-                        self._note(
-                            _failed(ItemOutcome(target="", status="failed", job_number=number, path=what), error)
-                        )
+                    case Skipped() | ListingFailed():
+                        self._note(outcome_of(step))
         self._session.emit(ListingEnded(total=self._planned))
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> _Item | None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
+from aiocircle.download.crawl import ListingFailed, Skipped
 from aiocircle.errors import AioCircleError, PartialDownloadError
 from aiocircle.ratelimit.limiter import LimiterTotals
 
@@ -41,6 +42,16 @@ class ItemOutcome:
     reason: str | None = None
     code: str | None = None
     note: str | None = None
+
+
+def outcome_of(step: Skipped | ListingFailed) -> ItemOutcome:
+    """Return the outcome of what was passed over, or could not be listed."""
+    if isinstance(step, Skipped):
+        number, name, why = step.job_number, step.name, step.reason
+        return ItemOutcome(target="", status="skipped", job_number=number, path=name, reason=why)
+    error = step.error
+    number, what = step.job_number, step.what
+    return ItemOutcome(target="", status="failed", job_number=number, path=what, reason=str(error), code=error.code)
 
 
 @frozen(kw_only=True)

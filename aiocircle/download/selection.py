@@ -119,6 +119,11 @@ class Selection:
         """Whether all pipelines are meant, of a branch or a time perhaps."""
         return self.all or self.since is not None or self.until is not None
 
+    @property
+    def is_one_job(self) -> bool:
+        """Whether a job is named."""
+        return self.job is not None
+
     def _check_parts(self, named: str) -> None:
         """Refuse what cannot be true, or adds nothing, where a part of one project is named."""
         if len(self.projects) > 1:
