@@ -48,7 +48,7 @@ from aiocircle.session import Session
 BATCH = 1024 * 1024
 SMALLEST_BATCH = 64 * 1024
 THREADS = 4  # writers; more than the cores of a usual machine gain nothing
-BROKEN_IN_A_ROW = 50  # items, each after all its tries, before the network counts as gone
+BROKEN_IN_A_ROW = 50  # items or listings, each after all its tries, before the network counts as gone
 DESCRIPTORS_OF_A_FILE = 3  # its part, its connection to the storage, and the idle one to the host of its address
 SPARE_DESCRIPTORS = 24  # for the interpreter, the ledger, the listings' connections, the store's own
 PLENTY_OF_DESCRIPTORS = 256
@@ -276,7 +276,7 @@ class Download:
 
     async def _items(self, claims: Claims) -> AsyncGenerator[_Item, None]:
         """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
-        what = self._selection
+        what, lost = self._selection, 0
         async with aclosing(what.steps() if isinstance(what, Plan) else self._planner.steps(what)) as steps:
             async for step in steps:
                 match step:
@@ -287,8 +287,14 @@ class Download:
                             yield item
                     case JobListed():
                         self._tally.jobs += 1
-                    case Skipped() | ListingFailed():
+                        lost = 0
+                    case Skipped():
                         self._note(outcome_of(step))
+                    case ListingFailed(error=error):
+                        self._note(outcome_of(step))
+                        lost = lost + 1 if isinstance(error, TransportError) else 0
+                        if lost >= BROKEN_IN_A_ROW:
+                            raise error
         self._session.emit(ListingEnded(total=self._planned))
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> _Item | None:

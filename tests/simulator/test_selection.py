@@ -204,3 +204,12 @@ def _told(step: Any) -> str:
 async def test_since_may_be_an_age(tmp_path: Path) -> None:
     async with opened(World(pipelines=3, artifacts=1)) as (_, client):
         assert (await client.download(SLUG, since=timedelta(days=36500), to=tmp_path)).files
+
+
+async def test_a_network_that_is_gone_ends_the_listing_too(tmp_path: Path) -> None:
+    world = World(pipelines=300, artifacts=1)
+    async with Simulator(world) as sim, Client(sim.token, host=sim.url, retry=RetryPolicy(attempts=1)) as client:
+        sim.faults.add("drop", match="/workflow", place="api")
+        report = await client.download(SLUG, all=True, to=tmp_path)
+    assert report.stopped_by is not None
+    assert report.failed == 50
