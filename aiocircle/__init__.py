@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from aiocircle.client import Client as Client
     from aiocircle.download.downloader import Download as Download
     from aiocircle.download.downloader import DownloadOptions as DownloadOptions
-    from aiocircle.download.plan import Selection as Selection
+    from aiocircle.download.filters import Shard as Shard
+    from aiocircle.download.planfile import Plan as Plan
     from aiocircle.download.report import ItemOutcome as ItemOutcome
     from aiocircle.download.report import ItemStatus as ItemStatus
     from aiocircle.download.report import Report as Report
+    from aiocircle.download.selection import Selection as Selection
     from aiocircle.errors import AioCircleError as AioCircleError
     from aiocircle.events import Event as Event
     from aiocircle.pagination import Page as Page
@@ -43,7 +45,9 @@ _HOMES = {
     "aiocircle.blocking": "BlockingClient",
     "aiocircle.client": "Client",
     "aiocircle.download.downloader": "Download DownloadOptions",
-    "aiocircle.download.plan": "Selection",
+    "aiocircle.download.selection": "Selection",
+    "aiocircle.download.filters": "Shard",
+    "aiocircle.download.planfile": "Plan",
     "aiocircle.download.report": "ItemOutcome ItemStatus Report",
     "aiocircle.errors": "AioCircleError",
     "aiocircle.events": "Event",

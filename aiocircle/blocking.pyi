@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, type_check_only
+from typing import Any, Self, TypeVar, Unpack, type_check_only
 from uuid import UUID
 
 from aiocircle.api.contexts import Context, ContextEnvVar, ContextEnvVarChange, ContextRestriction
@@ -45,8 +45,9 @@ from aiocircle.client import Client
 from aiocircle.clock import Clock
 from aiocircle.download.again import Missing
 from aiocircle.download.downloader import DownloadOptions
-from aiocircle.download.plan import Selection
+from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
+from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.events import EventHandler
 from aiocircle.portal import Listing as Listing
 from aiocircle.ratelimit.lane import BucketSnapshot
@@ -54,7 +55,6 @@ from aiocircle.ratelimit.limiter import LimiterTotals
 from aiocircle.resource import Slug
 from aiocircle.response import Response
 from aiocircle.retry import RetryPolicy
-from aiocircle.slugs import ProjectSlug
 from aiocircle.transport import Timeouts
 from aiocircle.unset import Unset
 
@@ -1184,28 +1184,6 @@ class OtelExporters:
         """Delete an exporter. Returns nothing."""
 
 @type_check_only
-class Download:
-    """One run over one selection. ``run`` it once; ``report`` may be asked for at any time.
-
-    Args:
-        session: Sends requests.
-        selection: What to fetch; ``None`` where that is decided otherwise (`aiocircle.download.again`).
-        output: The directory to fetch it to.
-        options: How.
-        on_outcome: Called with the outcome of every item, in the order in which they end.
-    """
-
-    def report(self) -> Report:
-        """Return what has been done so far."""
-
-    def run(self) -> Report:
-        """Fetch everything selected and return the report; failures of single items are in it.
-
-        Raises:
-            AioCircleError: Nothing could be begun: the selection does not exist, the output cannot be written.
-        """
-
-@type_check_only
 class RateLimiter:
     """Grants requests their turn, so that no budget is overdrawn.
 
@@ -1308,35 +1286,29 @@ class BlockingClient:
 
     def download(
         self,
-        slug: str | ProjectSlug,
-        *,
+        what: Slugs | Selection | Plan,
         to: str | Path,
-        job: int | None = None,
-        workflow: UUID | str | None = None,
-        pipeline: int | None = None,
-        branch: str | None = None,
-        latest: bool = False,
+        *,
         options: DownloadOptions | None = None,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
+        **which: Unpack[Which],
     ) -> Report:
-        """Fetch the artifacts of a job, a workflow, a pipeline, or the latest pipeline (of a branch).
+        """Fetch the artifacts of a job, a workflow, a pipeline, the latest pipeline, or all pipelines.
 
-        Files that are complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a
-        final name.
+        Await it for the report, or enter it to follow what becomes of each item; see ``Download``. Files that are
+        complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a final name.
 
         Args:
-            slug: The project.
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``, or a
+                ``Plan`` made before.
             to: The output directory.
-            job: A job's number.
-            workflow: A workflow's id: all its jobs.
-            pipeline: A pipeline's number: all jobs of the newest workflow of each name.
-            branch: With ``latest``: its newest pipeline.
-            latest: The newest pipeline.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
+            which: Of the projects: what ``Selection`` takes, such as ``job=1234`` or ``since=timedelta(days=30)``.
 
         Returns:
-            What became of it. Items that failed are in it and raise nothing; see ``Report.raise_for_failures``.
+            The run, not yet begun. Items that failed are in its report and raise nothing; see
+            ``Report.raise_for_failures``.
 
         Raises:
             ConfigurationError: The selection or an option cannot work.
@@ -1344,14 +1316,30 @@ class BlockingClient:
             StoreError: The output cannot be written.
         """
 
-    def prepare(
+    def plan(
         self,
-        selection: Selection,
-        to: str | Path,
+        what: Slugs | Selection,
+        file: str | Path,
+        *,
         options: DownloadOptions | None = None,
-        on_outcome: Callable[[ItemOutcome], None] | None = None,
-    ) -> Download:
-        """Return a download that has not begun; its ``report()`` can be asked for at any time."""
+        **which: Unpack[Which],
+    ) -> Plan:
+        """List what ``download`` would fetch, and write it to a file that ``download`` takes, here or elsewhere.
+
+        Args:
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
+            file: Replaced when the plan is complete. It holds no token and no signature.
+            options: Globs and nodes; the others belong to the download.
+            which: As for ``download``.
+
+        Returns:
+            The plan. What could not be listed is among the failures of its ``report`` and not in it.
+
+        Raises:
+            ConfigurationError: The selection or an option cannot work.
+            APIError: The selection does not exist, or the token may not see it.
+            StoreError: The file cannot be written.
+        """
 
     def download_failed(
         self,
@@ -1381,7 +1369,7 @@ class BlockingClient:
         to: str | Path,
         options: DownloadOptions | None = None,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
-    ) -> Download:
+    ) -> Report:
         """Return a download of what failed that has not begun.
 
         Raises:

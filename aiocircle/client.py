@@ -13,8 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio.to_thread
 
@@ -23,15 +22,16 @@ from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.again import Again, Missing, missing_in
 from aiocircle.download.downloader import Download, DownloadOptions
-from aiocircle.download.plan import Selection
+from aiocircle.download.planfile import Plan
+from aiocircle.download.planning import write_plan
 from aiocircle.download.report import ItemOutcome, Report
+from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
 from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
 from aiocircle.session import JSON, Session
-from aiocircle.slugs import ProjectSlug
 from aiocircle.transport import Timeouts, Transport
 
 if TYPE_CHECKING:
@@ -217,62 +217,70 @@ class Client(Namespaces):
         call = Call(session.ask(request))
         return await (call if within is None else call.within(within)).response()
 
-    async def download(
+    def download(
         self,
-        slug: str | ProjectSlug,
-        *,
+        what: Slugs | Selection | Plan,
         to: str | Path,
-        job: int | None = None,
-        workflow: UUID | str | None = None,
-        pipeline: int | None = None,
-        branch: str | None = None,
-        latest: bool = False,
+        *,
         options: DownloadOptions | None = None,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
-    ) -> Report:
-        """Fetch the artifacts of a job, a workflow, a pipeline, or the latest pipeline (of a branch).
+        **which: Unpack[Which],
+    ) -> Download:
+        """Fetch the artifacts of a job, a workflow, a pipeline, the latest pipeline, or all pipelines.
 
-        Files that are complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a
-        final name.
+        Await it for the report, or enter it to follow what becomes of each item; see ``Download``. Files that are
+        complete from an earlier run are not fetched again. Cancelling leaves nothing unfinished under a final name.
 
         Args:
-            slug: The project.
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``, or a
+                ``Plan`` made before.
             to: The output directory.
-            job: A job's number.
-            workflow: A workflow's id: all its jobs.
-            pipeline: A pipeline's number: all jobs of the newest workflow of each name.
-            branch: With ``latest``: its newest pipeline.
-            latest: The newest pipeline.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
+            which: Of the projects: what ``Selection`` takes, such as ``job=1234`` or ``since=timedelta(days=30)``.
 
         Returns:
-            What became of it. Items that failed are in it and raise nothing; see ``Report.raise_for_failures``.
+            The run, not yet begun. Items that failed are in its report and raise nothing; see
+            ``Report.raise_for_failures``.
 
         Raises:
             ConfigurationError: The selection or an option cannot work.
             APIError: The selection does not exist, or the token may not see it.
             StoreError: The output cannot be written.
         """
-        selection = Selection(
-            slug=slug if isinstance(slug, ProjectSlug) else ProjectSlug.parse(slug),
-            job=job,
-            workflow=_uuid(workflow),
-            pipeline=pipeline,
-            branch=branch,
-            latest=latest,
-        )
-        return await self.prepare(selection, to, options, on_outcome).run()
+        if isinstance(what, Plan):
+            _check_alone(which)
+            what.check_host(self.host)
+        else:
+            what = _selected(what, which)
+        return Download(self._opened, what, Path(to), options or DownloadOptions(), on_outcome)
 
-    def prepare(
+    async def plan(
         self,
-        selection: Selection,
-        to: str | Path,
+        what: Slugs | Selection,
+        file: str | Path,
+        *,
         options: DownloadOptions | None = None,
-        on_outcome: Callable[[ItemOutcome], None] | None = None,
-    ) -> Download:
-        """Return a download that has not begun; its ``report()`` can be asked for at any time."""
-        return Download(self._opened, selection, Path(to), options or DownloadOptions(), on_outcome)
+        **which: Unpack[Which],
+    ) -> Plan:
+        """List what ``download`` would fetch, and write it to a file that ``download`` takes, here or elsewhere.
+
+        Args:
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
+            file: Replaced when the plan is complete. It holds no token and no signature.
+            options: Globs and nodes; the others belong to the download.
+            which: As for ``download``.
+
+        Returns:
+            The plan. What could not be listed is among the failures of its ``report`` and not in it.
+
+        Raises:
+            ConfigurationError: The selection or an option cannot work.
+            APIError: The selection does not exist, or the token may not see it.
+            StoreError: The file cannot be written.
+        """
+        selection = _selected(what, which)
+        return await write_plan(self._opened, selection, Path(file), options or DownloadOptions(), self.host)
 
     async def download_failed(
         self,
@@ -324,18 +332,19 @@ class Client(Namespaces):
         return session.adapted(policy=self._retry, timeouts=self._timeouts, max_wait=self._max_wait)
 
 
+def _selected(what: Slugs | Selection, which: Which) -> Selection:
+    if not isinstance(what, Selection):
+        return Selection(what, **which)
+    _check_alone(which)
+    return what
+
+
+def _check_alone(which: Which) -> None:
+    if which:
+        raise ConfigurationError(f"a selection or plan says all, so {next(iter(which))} has no meaning beside it")
+
+
 def _parse_store(text: str) -> "StoreAddress":
     from aiocircle.ratelimit.address import parse_store  # noqa: PLC0415 -- most clients share nothing
 
     return parse_store(text)
-
-
-def _uuid(value: UUID | str | None) -> UUID | None:
-    if value is None or isinstance(value, UUID):
-        return value
-    try:
-        return UUID(value)
-    except ValueError:
-        raise ConfigurationError(
-            f"{value!r} is not a workflow's id", hint="it is a UUID, as in the web address"
-        ) from None

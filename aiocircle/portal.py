@@ -25,7 +25,6 @@ from typing import Any, Generic, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from aiocircle.download.downloader import Download
 from aiocircle.errors import ConfigurationError
 from aiocircle.pagination import Page, Paginator
 from aiocircle.ratelimit.limiter import RateLimiter
@@ -36,7 +35,7 @@ T = TypeVar("T")
 
 ATTENTIVE = 0.2  # seconds; a signal that the system gives to another thread does not end a wait of the main one
 
-_PROXIED = (Resource, Download, RateLimiter)
+_PROXIED = (Resource, RateLimiter)
 
 
 class LoopThread:

@@ -23,9 +23,9 @@ All classes but ``BlockingClient`` and ``Listing`` are there for type checkers o
 SHOWN: dict[
     str, dict[str, set[str] | None]
 ] = {  # beside the parts of the API: what synchronous code gets of a class; None for all that is public
-    "aiocircle.download.downloader": {"Download": None},
     "aiocircle.ratelimit.limiter": {"RateLimiter": {"snapshot", "totals"}},
 }
+AWAITED = {"Download": "Report"}  # classes that can be awaited, and what they come to
 LEFT_OUT = {"session"}  # settings that cannot be given from another thread
 ENTRANCES = {"__init__", "__enter__", "__exit__"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -65,6 +65,7 @@ class Stub:
             "TypeVar": "typing",
             "type_check_only": "typing",
             "Listing": "aiocircle.portal",
+            "Report": "aiocircle.download.report",
         }
 
     def add(self, name: str, methods: Iterable[tuple[Module, ast.ClassDef, Iterable[str] | None]]) -> None:
@@ -89,7 +90,9 @@ class Stub:
         arguments.kwonlyargs = [argument for argument, _ in kept]
         arguments.kw_defaults = [_default(default) for _, default in kept]
         arguments.defaults = [_default(default) or ast.Constant(...) for default in arguments.defaults]
-        for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
+        for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.kwarg]:
+            if argument is None:
+                continue
             argument.annotation = self._known(argument.annotation, module)
         returned = self._known(_value_of(node.returns), module)
         words = ast.get_docstring(node, clean=False)
@@ -130,6 +133,8 @@ def _default(value: ast.expr | None) -> ast.expr | None:
 
 def _value_of(annotation: ast.expr | None) -> ast.expr | None:
     """Return what synchronous code is given for a result."""
+    if isinstance(annotation, ast.Name) and annotation.id in AWAITED:
+        return ast.Name(AWAITED[annotation.id])
     if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
         if annotation.value.id == "Call":
             return annotation.slice

@@ -21,6 +21,7 @@ Examples:
   aiocircle download gh/acme/web --job 1234 -o out
   aiocircle download https://app.circleci.com/pipelines/gh/acme/web/42
   aiocircle download gh/acme/web --latest --branch main --include '*.xml'
+  aiocircle download gh/acme/web gh/acme/api --since 30d --status failed
 """
 ENVIRONMENT = """\
 The token comes from CIRCLE_TOKEN, --token-file or the official CLI.
@@ -28,10 +29,11 @@ Settings have variables too: --stall-timeout is AIOCIRCLE_STALL_TIMEOUT.
 """
 
 DOWNLOAD = """\
-Fetch the artifacts of a job, a workflow or a pipeline.
+Fetch the artifacts of a job, a workflow, a pipeline or all pipelines.
 
 TARGET is a project (gh/acme/web) or the web address of a project, pipeline,
-workflow or job. Files that are complete from before are not fetched again.
+workflow or job; several, if all are projects. Files that are complete from
+before are not fetched again.
 """
 
 PROJECT = """
@@ -85,7 +87,12 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-app.command("aiocircle.cli.download:download", help=DOWNLOAD, usage="aiocircle download TARGET [OPTIONS]", sort_key=0)
+app.command(
+    "aiocircle.cli.download:download",
+    help=DOWNLOAD,
+    usage="aiocircle download TARGET... | --from FILE [OPTIONS]",
+    sort_key=0,
+)
 # In the order of the work, not of the alphabet.
 for _place, (_name, _usage, _help) in enumerate(
     (

@@ -12,14 +12,16 @@ from attrs import define, field, frozen
 from cyclopts import Parameter
 
 import aiocircle
-from aiocircle.cli.exits import ExitCode
+from aiocircle.cli.exits import ExitCode, UsageError
 from aiocircle.cli.interrupts import run
 from aiocircle.cli.narrator import Narrator
 from aiocircle.cli.output import Output, counted
 from aiocircle.cli.progress import Progress, shown
+from aiocircle.cli.quantities import shard, size
 from aiocircle.cli.settings import (
     FILES,
     FLAT,
+    SELECTION,
     USUAL_CONNECTION,
     USUAL_DISPLAY,
     Access,
@@ -28,10 +30,9 @@ from aiocircle.cli.settings import (
     find_access,
     more_than_zero,
 )
-from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection
+from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection, targets
 from aiocircle.errors import AioCircleError
 from aiocircle.events import Event
-from aiocircle.slugs import parse_target
 
 DESCRIPTORS = 4096  # open files that are asked for: enough for a thousand transfers, and usual as a hard limit
 
@@ -48,19 +49,47 @@ class Files:
         output: The directory.
         include: Globs over artifact paths.
         exclude: Globs over artifact paths, which win.
+        node: Indices of parallel nodes.
+        min_size: Bytes at least.
+        max_size: Bytes at most.
+        shard: A part of all.
         layout: A template for names below the directory.
         concurrency: Files in flight.
         fsync: Flush each file before it gets its name.
         dry_run: Print names, fetch nothing.
+        plan: A file to write what would be fetched to.
+        planned: Such a file, to be fetched.
     """
 
     output: Annotated[Path, _files("Directory to fetch to (artifacts).", metavar="DIR", alias="-o")] = Path("artifacts")
     include: Annotated[tuple[str, ...], _files("Only paths like this glob; repeatable.", metavar="GLOB")] = ()
     exclude: Annotated[tuple[str, ...], _files("No paths like this glob; repeatable.", metavar="GLOB")] = ()
+    node: Annotated[
+        tuple[int, ...], Parameter(help="Only of this parallel node; repeatable.", metavar="N", group=SELECTION)
+    ] = ()
+    min_size: Annotated[
+        str | None, Parameter(help="Only files of so many bytes or more: 10k, 1.5M.", metavar="SIZE", group=SELECTION)
+    ] = None
+    max_size: Annotated[
+        str | None, Parameter(help="Only files of so many bytes or fewer.", metavar="SIZE", group=SELECTION)
+    ] = None
+    shard: Annotated[
+        str | None, Parameter(help="Only part I of N: each file is in one part.", metavar="I/N", group=SELECTION)
+    ] = None
     layout: Annotated[str | None, _files("Names, such as {branch}/{job_name}/{path}.", metavar="TEMPLATE")] = None
     concurrency: Annotated[int, _files("Files in flight at once (64).", metavar="N", validator=more_than_zero)] = 64
     fsync: Annotated[bool, _files("Flush each file to the disk before naming it.")] = False
     dry_run: Annotated[bool, _files("Print the names, fetch nothing.")] = False
+    plan: Annotated[
+        Path | None,
+        Parameter(help="Write to FILE what would be fetched; fetch nothing.", metavar="FILE", group=SELECTION),
+    ] = None
+    planned: Annotated[
+        Path | None,
+        Parameter(
+            name="--from", help="Fetch what such a FILE says, here or elsewhere.", metavar="FILE", group=SELECTION
+        ),
+    ] = None
 
     def options(self) -> "aiocircle.DownloadOptions":
         """Return these settings as the library takes them."""
@@ -68,6 +97,10 @@ class Files:
             concurrency=self.concurrency,
             include=self.include,
             exclude=self.exclude,
+            nodes=self.node,
+            min_size=size("--min-size", self.min_size),
+            max_size=size("--max-size", self.max_size),
+            shard=shard(self.shard),
             layout=self.layout,
             sync=self.fsync,
             dry_run=self.dry_run,
@@ -78,31 +111,44 @@ USUAL_FILES = Files()
 
 
 def download(
-    target: Annotated[str, Parameter(show=False)],
-    /,
-    *,
+    *target: Annotated[str, Parameter(show=False)],
     chosen: Annotated[Chosen, FLAT] = NOTHING_CHOSEN,
     files: Annotated[Files, FLAT] = USUAL_FILES,
     connection: Annotated[Connection, FLAT] = USUAL_CONNECTION,
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
-    """Fetch the artifacts of a job, a workflow or a pipeline. What is complete from before is kept.
+    """Fetch the artifacts of a job, a workflow, a pipeline, or of all pipelines. What is complete is kept.
 
-    TARGET is a project (gh/acme/web), or the web address of a project, pipeline, workflow or job.
+    TARGET is a project (gh/acme/web; several, if all of each is meant), or the web address of a project, pipeline,
+    workflow or job.
     """
-    named = parse_target(target)
-    what = selection(named, chosen)
-    access = find_access(connection, named.host)
     output = Output(quiet=display.quiet, as_json=display.as_json)
+    if files.planned is not None:
+        _check_from(target, chosen, files)
+        access = find_access(connection)
+        with access.explained():
+            return run(Fetch(files.planned, files, access, output, display.verbose).run)
+    if files.plan is not None and files.dry_run:
+        raise UsageError("--plan and --dry-run both fetch nothing", hint="one writes a file, the other prints names")
+    named = targets(target, chosen)
+    what = selection(named, chosen)
+    access = find_access(connection, named[0].host)
     with access.explained():
         return run(Fetch(what, files, access, output, display.verbose).run)
+
+
+def _check_from(target: tuple[str, ...], chosen: Chosen, files: Files) -> None:
+    if target or chosen != NOTHING_CHOSEN:
+        raise UsageError("a plan says which jobs, so neither TARGET nor a flag that selects jobs goes with --from")
+    if files.plan is not None:
+        raise UsageError("--from carries a plan out, and --plan makes one", hint="give one of them")
 
 
 @define(eq=False)
 class Fetch:
     """One run of the command."""
 
-    selection: "aiocircle.Selection | None"
+    what: "aiocircle.Selection | Path | None"
     files: Files
     access: Access
     output: Output
@@ -119,22 +165,37 @@ class Fetch:
             narrator(event)
 
         async with self.access.client(on_event=observe) as client:
+            if self.files.plan is not None:
+                return await self._planned(client, self.files.plan)
             # What wants no JSON and no names is not called for every file.
             on_outcome = self.output.item if self.output.as_json or self.files.dry_run else None
-            fetching = self.prepare(client, on_outcome)
+            fetching = await self.prepare(client, on_outcome)
             try:
                 async with shown(self.progress, self.output, live=self._is_live()):
                     report = await fetching.run()
             except asyncio.CancelledError:
-                return self._cancelled(fetching.report())
+                return self._cancelled(fetching.report)
         return self._ended(report)
 
-    def prepare(
+    async def prepare(
         self, client: "aiocircle.Client", on_outcome: "Callable[[aiocircle.ItemOutcome], None] | None"
     ) -> "aiocircle.Download":
         """Return the download to run."""
-        assert self.selection is not None
-        return client.prepare(self.selection, self.files.output, self.files.options(), on_outcome)
+        assert self.what is not None
+        what = await aiocircle.Plan.read(self.what) if isinstance(self.what, Path) else self.what
+        return client.download(what, self.files.output, options=self.files.options(), on_outcome=on_outcome)
+
+    async def _planned(self, client: "aiocircle.Client", file: Path) -> ExitCode:
+        assert isinstance(self.what, aiocircle.Selection)
+        async with shown(self.progress, self.output, live=self._is_live()):
+            plan = await client.plan(self.what, file, options=self.files.options())
+        assert plan.report is not None
+        if self.output.as_json:
+            self.output.report(plan.report, cancelled=False, dry_run=True)
+        else:
+            self.output.plan(plan.report)
+        plan.report.raise_for_failures()
+        return ExitCode.OK
 
     def _ended(self, report: "aiocircle.Report") -> ExitCode:
         self.output.report(report, cancelled=False, dry_run=self.files.dry_run)

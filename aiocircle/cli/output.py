@@ -92,6 +92,12 @@ class Output:
             for line in summary(report, dry_run=dry_run):
                 _write(sys.stderr if dry_run else sys.stdout, fit(line))
 
+    def plan(self, report: "Report") -> None:
+        """Write the summary of a plan that lies in a file."""
+        if not self.quiet:
+            for line in summary(report, dry_run=True, planned=True):
+                _write(sys.stdout, fit(line))
+
 
 def hide(token: Token) -> None:
     """Never show this token, should anybody echo it."""
@@ -137,10 +143,12 @@ def report_values(report: "Report", *, cancelled: bool) -> dict[str, Any]:
     return {**values, "ok": report.ok and not cancelled, "cancelled": cancelled, "stopped_by": stopped_by}
 
 
-def summary(report: "Report", *, dry_run: bool) -> Iterator[str]:
+def summary(report: "Report", *, dry_run: bool, planned: bool = False) -> Iterator[str]:
     """Yield a report for people, line by line."""
     seconds = max(report.seconds, 0.001)
-    if dry_run:
+    if planned:
+        yield f"planned     {counted(report.planned, 'file')} of {counted(report.jobs, 'job')} in {report.output}"
+    elif dry_run:
         yield f"{counted(report.planned, 'file')} would be fetched to {report.output}"
     else:
         yield f"fetched     {counted(report.files, 'file')}, {binary(report.size)} in {report.seconds:.1f} s"
@@ -151,6 +159,9 @@ def summary(report: "Report", *, dry_run: bool) -> Iterator[str]:
     yield f"requests    {report.requests:,}, {waits}, {counted(report.refusals, 'refusal')}"
     if report.duplicates:
         yield f"duplicates  {counted(report.duplicates, 'artifact')} listed twice"
+    if report.skipped:
+        yield f"skipped     {counted(report.skipped, 'item')}"
+        yield from _first(f"  {count:,}: {reason}" for reason, count in report.skipped_why.items())
     if report.altered:
         yield f"altered     {counted(len(report.altered), 'name')}, to be safe or unique"
         yield from _first(f"  {outcome.target} ({outcome.note})" for outcome in report.altered)

@@ -62,7 +62,7 @@ class _FetchFailed(Fetch):
 
     missing: Missing
 
-    def prepare(
+    async def prepare(
         self, client: "aiocircle.Client", on_outcome: "Callable[[aiocircle.ItemOutcome], None] | None"
     ) -> "aiocircle.Download":
         """Return the download to run."""

@@ -12,10 +12,10 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from aiocircle.api import Artifact, Artifacts, Jobs
+from aiocircle.download.crawl import JobRef
 from aiocircle.download.downloader import Download, DownloadOptions, Item, source_of
 from aiocircle.download.layout import Layout
 from aiocircle.download.paths import Claims, PlacedPath, SafePath
-from aiocircle.download.plan import JobRef
 from aiocircle.download.records import Failed, Records, Source
 from aiocircle.download.report import ItemOutcome
 from aiocircle.errors import AioCircleError, AuthenticationError, DownloadError, WaitTooLongError

@@ -10,28 +10,35 @@ token is refused, the disk is full, the network is gone. When only the listing c
 
 import asyncio
 import resource
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import anyio
 from attrs import evolve, field, frozen, validators
 
 from aiocircle.api import Artifact
 from aiocircle.auth import safe_url
-from aiocircle.download.globs import glob_matcher
+from aiocircle.download.crawl import JobRef, ListingFailed, Skipped
+from aiocircle.download.filters import Shard, SizeRange, UnwantedSize, artifact_filter
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.outcomes import Outcomes
 from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
-from aiocircle.download.plan import JobListed, JobRef, Listed, ListingFailed, Planner, Selection, Skipped
+from aiocircle.download.plan import JobListed, Listed, Planner
+from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Failed, Source
-from aiocircle.download.report import ItemOutcome, Report, Tally
+from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
+from aiocircle.download.selection import Selection
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
     AioCircleError,
     AuthenticationError,
+    ConfigurationError,
     DownloadError,
     StoreError,
     TransportError,
@@ -43,7 +50,7 @@ from aiocircle.session import Session
 BATCH = 1024 * 1024
 SMALLEST_BATCH = 64 * 1024
 THREADS = 4  # writers; more than the cores of a usual machine gain nothing
-BROKEN_IN_A_ROW = 50  # items, each after all its tries, before the network counts as gone
+BROKEN_IN_A_ROW = 50  # items or listings, each after all its tries, before the network counts as gone
 DESCRIPTORS_OF_A_FILE = 3  # its part, its connection to the storage, and the idle one to the host of its address
 SPARE_DESCRIPTORS = 24  # for the interpreter, the ledger, the listings' connections, the store's own
 PLENTY_OF_DESCRIPTORS = 256
@@ -58,6 +65,10 @@ class DownloadOptions:
         buffer: Bytes of file content in memory at most, over all files.
         include: Globs over the artifact's path; empty for everything.
         exclude: Globs over the artifact's path, which win.
+        nodes: Only from these parallel nodes; empty for all.
+        min_size: Bytes that an artifact has at least. Its size is known only when its answer begins.
+        max_size: Bytes that it has at most.
+        shard: Only this part of what is wanted; all parts together are all of it, under the same names.
         layout: A template, or ``None`` for the default one.
         sync: Flush each file to the disk before it gets its name.
         dry_run: Decide on names, fetch nothing.
@@ -67,6 +78,10 @@ class DownloadOptions:
     buffer: int = field(default=64 * 1024 * 1024, validator=validators.ge(SMALLEST_BATCH))
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    nodes: Sequence[int] = ()
+    min_size: int | None = None
+    max_size: int | None = None
+    shard: Shard | None = None
     layout: str | None = None
     sync: bool = False
     dry_run: bool = False
@@ -83,11 +98,19 @@ class Item:
 
 
 class Download:
-    """One run over one selection. ``run`` it once; ``report`` may be asked for at any time.
+    """One run over one selection, which happens once. ``report`` may be asked for at any time.
+
+    ``await`` it, or ``run`` it, for the report. Or enter it, and read the outcome of every item as it ends; the run
+    waits for who reads. Leaving the block waits for the end of the run, an exception in it cancels the run::
+
+        async with client.download("gh/acme/web", "out", all=True) as run:
+            async for outcome in run:
+                print(outcome.status, outcome.target)
+        print(run.report.files)
 
     Args:
         session: Sends requests.
-        selection: What to fetch; ``None`` where that is decided otherwise (`aiocircle.download.again`).
+        selection: What to fetch, or a plan of it; ``None`` where `aiocircle.download.again` decides that.
         output: The directory to fetch it to.
         options: How.
         on_outcome: Called with the outcome of every item, in the order in which they end.
@@ -96,7 +119,7 @@ class Download:
     def __init__(
         self,
         session: Session,
-        selection: Selection | None,
+        selection: Selection | Plan | None,
         output: Path,
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
@@ -106,9 +129,10 @@ class Download:
         self._output = output
         self._options = options
         self._on_outcome = on_outcome
-        default = DEFAULT_LAYOUT_ONE_JOB if selection and selection.job is not None else DEFAULT_LAYOUT_MANY_JOBS
+        default = DEFAULT_LAYOUT_ONE_JOB if selection and selection.is_one_job else DEFAULT_LAYOUT_MANY_JOBS
         self._layout = Layout(options.layout or default)
-        self._wanted = glob_matcher(options.include, options.exclude)
+        self._wanted = artifact_filter(options.include, options.exclude, options.nodes)
+        self._sizes = SizeRange(options.min_size, options.max_size)
         self._planner = Planner(session, self._layout.fields)
         self._tally = Tally()
         self._planned = 0
@@ -116,12 +140,39 @@ class Download:
         self._ledger: Ledger | None = None
         self._is_complete = True
         self._stopped_by: AioCircleError | None = None
+        self._outcomes: Outcomes | None = None
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
         self._ended: float | None = None
 
+    def __await__(self) -> Generator[Any, None, Report]:
+        return self.run().__await__()
+
+    async def __aenter__(self) -> Self:
+        self._outcomes = Outcomes(self.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._outcomes is not None
+        await self._outcomes.end(cancel=error is not None)
+
+    def __aiter__(self) -> AsyncIterator[ItemOutcome]:
+        """Return the outcomes of items, in the order in which they end.
+
+        Raises:
+            ConfigurationError: The run was not entered.
+        """
+        if self._outcomes is None:
+            raise ConfigurationError(
+                "the run has not begun", hint="use it as 'async with client.download(...) as run:'"
+            )
+        return self._outcomes
+
+    @property
     def report(self) -> Report:
-        """Return what has been done so far."""
+        """What has been done so far."""
         until = self._ended if self._ended is not None else self._session.clock.monotonic()
         return self._tally.report(
             output=str(self._output),
@@ -146,13 +197,15 @@ class Download:
             self._ended = self._session.clock.monotonic()
         if self._stopped_by is not None and not self._tally.counts:
             raise self._stopped_by
-        return self.report()
+        return self.report
 
     async def _rehearse(self) -> None:
         async with aclosing(self._items(Claims())) as items:
             try:
                 async for item in items:
                     self._note(evolve(item.outcome, status="planned"))
+                    if self._outcomes is not None:
+                        await self._outcomes.caught_up()
             except AioCircleError as error:
                 self._stopped_by = error
 
@@ -169,7 +222,8 @@ class Download:
             self._ledger = ledger
             await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
-            await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
+            transfer = Transfer(self._session, store, ledger, threads, batch, self._sizes)
+            await self._work(transfer, claims, concurrency)
             if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
@@ -199,6 +253,8 @@ class Download:
             try:
                 self._note(await self._fetch(item, transfer))
                 self._broken = 0
+            except UnwantedSize as unwanted:
+                self._note(evolve(item.outcome, target="", status="skipped", reason=str(unwanted)))
             except AioCircleError as error:
                 self._note_failure(item.outcome, item.artifact, error)
                 self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
@@ -212,6 +268,8 @@ class Download:
         """Return the next artifact of the plan, which all workers read in turn, or ``None`` at its end."""
         async with turn:
             try:
+                if self._outcomes is not None:
+                    await self._outcomes.caught_up()
                 return await anext(items, None)
             except AioCircleError as error:
                 self._stopped_by = error
@@ -223,13 +281,15 @@ class Download:
         target = item.placed.path
         size = await transfer.present(target, item.artifact)
         if size is not None:
+            self._sizes.check(size)
             return evolve(item.outcome, status="present", size=size)
         return evolve(item.outcome, status="stored", size=await transfer.run(item.url, target, item.artifact))
 
     async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
         """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
-        assert self._selection is not None
-        async with aclosing(self._planner.steps(self._selection)) as steps:
+        what, lost = self._selection, 0
+        assert what is not None
+        async with aclosing(what.steps() if isinstance(what, Plan) else self._planner.steps(what)) as steps:
             async for step in steps:
                 match step:
                     case Listed(job=job, artifact=artifact):
@@ -240,17 +300,19 @@ class Download:
                     case JobListed(job=job):
                         self._tally.jobs += 1
                         self._resolve(job)
+                        lost = 0
                     case Skipped():
-                        self._tally.skipped_jobs += 1
-                    case ListingFailed(what=what, job_number=number, job=job, error=error):
-                        outcome = ItemOutcome(target="", status="failed", job_number=number, path=what)
-                        self._note_failure(outcome, None if job is None else source_of(job), error)
+                        self._note(outcome_of(step))
+                    case ListingFailed(job=job, error=error):
+                        self._note_failure(outcome_of(step), None if job is None else source_of(job), error)
+                        lost = lost + 1 if isinstance(error, TransportError) else 0
+                        if lost >= BROKEN_IN_A_ROW:
+                            raise error
         self._session.emit(ListingEnded(total=self._planned))
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
-        """Give an artifact its name; one that can have none, or is not wanted, is noted and dropped."""
-        path = artifact.path or ""
-        if not self._wanted(path):
+        """Give an artifact its name; one that can have none is noted and dropped, one that is not wanted dropped."""
+        if not self._wanted(artifact):
             return None
         outcome = ItemOutcome(
             target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
@@ -260,6 +322,8 @@ class Download:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
             placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{source.identity} {artifact.url}")
+            if self._options.shard is not None and source.identity not in self._options.shard:
+                return None  # only now: all parts shall agree on who has which name
         except DuplicateClaim as claim:
             self._note(evolve(outcome, target=str(claim.path), status="duplicate"))
             return None
@@ -294,6 +358,8 @@ class Download:
         )
         if self._on_outcome:
             self._on_outcome(outcome)
+        if self._outcomes is not None:
+            self._outcomes.add(outcome)
 
 
 def affordable(concurrency: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+_NO_SLASH: Final = "\x1f"  # stands for a slash where that divides nothing
 _DIRECTORIES: Final = "(?:[^/]*+/)*?"
 _LEADING: Final = re.compile(r"(?:\.?/)+")
 _TOKEN: Final = re.compile(
@@ -50,6 +51,19 @@ def glob_matcher(include: Sequence[str], exclude: Sequence[str]) -> Callable[[st
 
     def matches(path: str) -> bool:
         return (wanted is None or bool(wanted.match(path))) and not (unwanted and unwanted.match(path))
+
+    return matches
+
+
+def name_matcher(patterns: Sequence[str]) -> Callable[[str | None], bool]:
+    """Return a function that tells whether a name is like one of the patterns; every name is if there are none.
+
+    A name is no path: ``*`` crosses a ``/`` in it.
+    """
+    wanted = _any_of([pattern.replace("/", _NO_SLASH) for pattern in patterns]) if patterns else None
+
+    def matches(name: str | None) -> bool:
+        return wanted is None or (name is not None and bool(wanted.match(name.replace("/", _NO_SLASH))))
 
     return matches
 

@@ -51,7 +51,7 @@ class ArtifactPlace:
 
 
 _INTEGERS: Final = frozenset({"pipeline_number", "job_number", "node_index"})
-_FIELDS: Final = (*(attribute.name for attribute in fields(ArtifactPlace)), "name")
+FIELDS: Final = (*(attribute.name for attribute in fields(ArtifactPlace)), "name")
 _PADDING: Final = re.compile(r"(?:0[1-9][0-9]?)?d?")
 _ABSENT: Final = "_"
 
@@ -124,7 +124,7 @@ def _parsed(template: str) -> tuple[_Piece, ...]:
     except ValueError as error:
         raise _unusable(template, f"has unbalanced braces ({error})") from None
     for _, name, padding, conversion in parsed:
-        if name is not None and name not in _FIELDS:
+        if name is not None and name not in FIELDS:
             raise _unusable(template, f"has an unknown field {{{name}}}")
         if conversion or (padding and not (name in _INTEGERS and _PADDING.fullmatch(padding))):
             raise _unusable(template, f"formats {{{name}}}, where only whole numbers take a width, such as :04d")
@@ -134,7 +134,7 @@ def _parsed(template: str) -> tuple[_Piece, ...]:
 
 
 def _unusable(template: str, reason: str) -> ConfigurationError:
-    known = " ".join(f"{{{name}}}" for name in _FIELDS)
+    known = " ".join(f"{{{name}}}" for name in FIELDS)
     return ConfigurationError(f"layout {template!r} {reason}; the fields are {known}")
 
 

@@ -23,6 +23,7 @@ from typing import Final, Literal
 
 from attrs import define, field, frozen
 
+from aiocircle.download.table import NumberTable
 from aiocircle.errors import UnsafePathError
 
 OWN_DIRECTORY: Final = ".aiocircle"
@@ -245,7 +246,6 @@ class DuplicateClaim(Exception):  # noqa: N818 -- a listing that repeats itself 
         self.path = path
 
 
-_FREE: Final = -1
 _DIRECTORY: Final = -2
 
 
@@ -257,16 +257,16 @@ class Claims:
     own, ``stem~<digest of its identity>.ext``; a directory that finds a file in its place becomes ``name~<digest of its
     path>``, so that what belongs together stays together. The same claims in the same order give the same names.
 
-    A million names are remembered, so places and identities are kept as 60-bit BLAKE2b digests: those are the largest
-    integers that CPython stores in 32 bytes. Two names with one digest would cost one of them a suffix; an artifact
-    would be taken for a repetition only if its name and its identity both collided with those of another one.
+    A million names are remembered, so places and identities are kept as 60-bit BLAKE2b digests in a table that takes
+    some 30 bytes for each (`aiocircle.download.table`). Two names with one digest would cost one of them a suffix; an
+    artifact would be taken for a repetition only if its name and its identity both collided with those of another one.
 
     Attributes:
         fold: Names that differ in letter case or Unicode normalisation only are one name to the file system.
     """
 
     fold: bool = field(default=False, kw_only=True)
-    _holders: dict[int, int] = field(factory=dict, init=False, repr=False)
+    _holders: NumberTable = field(factory=NumberTable, init=False, repr=False)
 
     def claim(self, placed: PlacedPath, identity: str) -> PlacedPath:
         """Take a name for an artifact.
@@ -288,7 +288,8 @@ class Claims:
         path = placed.path if (*parent, name) == placed.path.parts else SafePath((*parent, name))
         if self._holders.get(place) == owner:
             raise DuplicateClaim(path)
-        self._holders.update(dict.fromkeys(directories, _DIRECTORY))
+        for directory in directories:
+            self._holders[directory] = _DIRECTORY
         self._holders[place] = owner
         return PlacedPath(path, joined_notes(placed.note, note, obstacle)) if note or obstacle else placed
 
@@ -311,8 +312,8 @@ class Claims:
         obstacle = None
         for name in _alternatives(wanted, seed):
             place = self._place((*parent, name))
-            holder = self._holders.get(place, _FREE)
-            if holder in {_FREE, owner}:
+            holder = self._holders.get(place)
+            if holder is None or holder == owner:
                 return name, place, obstacle
             obstacle = obstacle or self._obstacle((*parent, wanted), holder)
         raise AssertionError  # pragma: no cover -- the alternatives are endless

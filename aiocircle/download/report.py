@@ -1,23 +1,25 @@
 """What became of a download."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from attrs import define, field, frozen
 
+from aiocircle.download.crawl import ListingFailed, Skipped
 from aiocircle.errors import AioCircleError, PartialDownloadError
 from aiocircle.ratelimit.limiter import LimiterTotals
 
-ItemStatus = Literal["stored", "present", "duplicate", "failed", "planned"]
+ItemStatus = Literal["stored", "present", "duplicate", "failed", "planned", "skipped"]
 """``stored`` now; ``present`` from an earlier run; ``duplicate`` of an item of this run; ``failed``; ``planned`` in a
-dry run."""
+dry run; ``skipped``, whether an artifact or a job, for a reason."""
 
 KEPT_OUTCOMES = 10_000  # failures and notes kept in memory; beyond that they are only counted
 
 
 @frozen(kw_only=True)
 class ItemOutcome:
-    """What became of one artifact, or of one job's listing.
+    """What became of one artifact, of one listing that failed, or of one job that is skipped.
 
     Attributes:
         target: Its name below the output, ``/``-separated; empty where it got none.
@@ -26,7 +28,7 @@ class ItemOutcome:
         job_number: The job it belongs to.
         node_index: The parallel node it comes from.
         path: Its name as listed.
-        reason: Why it failed, in words.
+        reason: Why it failed or was skipped, in words.
         code: The error's code.
         note: Why its name differs from the one listed.
     """
@@ -42,6 +44,16 @@ class ItemOutcome:
     note: str | None = None
 
 
+def outcome_of(step: Skipped | ListingFailed) -> ItemOutcome:
+    """Return the outcome of what was passed over, or could not be listed."""
+    if isinstance(step, Skipped):
+        number, name, why = step.job_number, step.name, step.reason
+        return ItemOutcome(target="", status="skipped", job_number=number, path=name, reason=why)
+    error = step.error
+    number, what = step.job_number, step.what
+    return ItemOutcome(target="", status="failed", job_number=number, path=what, reason=str(error), code=error.code)
+
+
 @frozen(kw_only=True)
 class Report:
     """What a download did.
@@ -54,7 +66,9 @@ class Report:
         duplicates: Artifacts the host listed twice.
         failed: Artifacts, and listings of jobs, that failed.
         planned: Files a dry run would have fetched.
-        skipped_jobs: Jobs without artifacts by nature: approvals, and such as never ran.
+        skipped: What was passed over: jobs without artifacts by nature (approvals, such as never ran), what expired,
+            artifacts of another size than wanted.
+        skipped_why: How many of them for each reason.
         jobs: Jobs whose artifacts were listed.
         seconds: Duration of the run.
         requests: HTTP requests sent.
@@ -73,7 +87,8 @@ class Report:
     duplicates: int
     failed: int
     planned: int
-    skipped_jobs: int
+    skipped: int
+    skipped_why: Mapping[str, int]
     jobs: int
     seconds: float
     requests: int
@@ -114,7 +129,7 @@ class Tally:
     counts: dict[ItemStatus, int] = field(factory=dict)
     size: int = 0
     jobs: int = 0
-    skipped_jobs: int = 0
+    skipped_why: Counter[str] = field(factory=Counter)
     failures: list[ItemOutcome] = field(factory=list)
     altered: list[ItemOutcome] = field(factory=list)
 
@@ -125,6 +140,8 @@ class Tally:
             self.size += outcome.size
         if outcome.status == "failed" and len(self.failures) < KEPT_OUTCOMES:
             self.failures.append(outcome)
+        if outcome.status == "skipped":
+            self.skipped_why[outcome.reason or ""] += 1
         if outcome.note and len(self.altered) < KEPT_OUTCOMES:
             self.altered.append(outcome)
 
@@ -147,7 +164,8 @@ class Tally:
             duplicates=count("duplicate", 0),
             failed=count("failed", 0),
             planned=count("planned", 0),
-            skipped_jobs=self.skipped_jobs,
+            skipped=count("skipped", 0),
+            skipped_why=dict(self.skipped_why),
             jobs=self.jobs,
             seconds=seconds,
             requests=after.requests - before.requests,

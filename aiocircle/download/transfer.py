@@ -21,6 +21,7 @@ from aiofiles.threadpool.binary import AsyncBufferedIOBase
 from attrs import evolve, frozen
 
 from aiocircle.download.body import Body
+from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
@@ -45,6 +46,7 @@ class Transfer:
         ledger: Where complete files are recorded.
         threads: Where blocking calls run.
         batch: Bytes gathered before they are written.
+        sizes: Which sizes are wanted.
     """
 
     session: Session
@@ -52,6 +54,7 @@ class Transfer:
     ledger: Ledger
     threads: ThreadPoolExecutor
     batch: int
+    sizes: SizeRange = ANY_SIZE
 
     async def run(self, url: str, target: SafePath, artifact: Source) -> int:
         """Fetch one artifact and return its size in bytes.
@@ -62,6 +65,7 @@ class Transfer:
             artifact: What it is, for the ledger.
 
         Raises:
+            UnwantedSize: It is smaller or larger than wanted.
             AioCircleError: It could not be had or stored. Nothing stands under its final name that did not before.
         """
         began = self.session.clock.wall()
@@ -73,6 +77,7 @@ class Transfer:
             return {} if kept is None or kept.kept is None else kept.kept.conditions()
 
         async def consume(answer: Answer) -> int:
+            self.sizes.check_head(answer)
             return await _Arrival(self, answer, target, artifact, began, kept).receive()
 
         return await self.session.fetch(url, consume, conditions)

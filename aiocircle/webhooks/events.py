@@ -12,9 +12,8 @@ from uuid import UUID
 from attrs import frozen
 
 from aiocircle.codec import Model, decode
-from aiocircle.download.plan import Selection
+from aiocircle.download.selection import Selection
 from aiocircle.errors import ConfigurationError, DecodeError
-from aiocircle.slugs import ProjectSlug
 
 TYPE_HEADER = "circleci-event-type"
 
@@ -160,7 +159,7 @@ class WorkflowCompleted(WebhookEvent):
         Raises:
             ConfigurationError: The project's slug is none.
         """
-        return Selection(slug=ProjectSlug.parse(self.project.slug), workflow=self.workflow.id)
+        return Selection(self.project.slug, workflow=self.workflow.id)
 
 
 @frozen(kw_only=True)
@@ -181,7 +180,7 @@ class JobCompleted(WebhookEvent):
         """
         if self.job.number is None:
             raise ConfigurationError("the job has no number, so there is nothing to fetch", hint="it never ran")
-        return Selection(slug=ProjectSlug.parse(self.project.slug), job=self.job.number)
+        return Selection(self.project.slug, job=self.job.number)
 
 
 _TYPES: Mapping[str, type[WebhookEvent]] = {

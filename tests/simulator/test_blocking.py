@@ -19,7 +19,6 @@ import pytest
 from aiocircle import BlockingClient, Client, Selection
 from aiocircle.errors import AioCircleError, AuthenticationError, ConfigurationError, NotFoundError
 from aiocircle.events import PageFetched, RequestSent
-from aiocircle.slugs import ProjectSlug
 from aiocircle.testing import FakeArtifact, KongLimits, Simulator, World
 
 ROOT = Path(__file__).parents[2]
@@ -131,11 +130,8 @@ def test_a_download_is_a_call(client: BlockingClient, simulator: Simulator, tmp_
         assert (tmp_path / "0" / name).read_bytes() == simulator.world.artifact_bytes(SLUG, 7, name)
 
 
-def test_a_prepared_download_tells_how_far_it_is(client: BlockingClient, tmp_path: Path) -> None:
-    run = client.prepare(Selection(slug=ProjectSlug.parse(SLUG), job=7), tmp_path)
-    assert run.report().files == 0
-    assert run.run().files == 20 * PAGES
-    assert run.report().files == 20 * PAGES
+def test_a_selection_is_downloaded_too(client: BlockingClient, tmp_path: Path) -> None:
+    assert client.download(Selection(SLUG, job=7), tmp_path).files == 20 * PAGES
 
 
 def test_other_settings_share_the_loop_and_the_limiter(client: BlockingClient) -> None:

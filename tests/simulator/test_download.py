@@ -142,7 +142,8 @@ async def test_all_jobs_of_a_workflow_with_approvals_and_jobs_that_never_ran_pas
         assert len(wanted) > 12
         assert tree(tmp_path) == wanted
         assert report.ok
-        assert (report.jobs, report.skipped_jobs) == (3, 2)
+        assert (report.jobs, report.skipped) == (3, 2)
+        assert report.skipped_why == {"an approval has no artifacts": 1, "never ran (blocked)": 1}
         assert sim.stats.requests["project.job.artifacts"] == 3
 
 
@@ -591,9 +592,9 @@ async def test_a_report_may_be_asked_for_while_the_run_goes_on(tmp_path: Path) -
     world = world_of(*[FakeArtifact(f"{n}", size=10) for n in range(30)])
     seen: list[int] = []
     async with opened(world) as (_, client):
-        selection = Selection(slug=ProjectSlug.parse(SLUG), job=1)
-        download = client.prepare(selection, tmp_path, on_outcome=lambda _: seen.append(download.report().files))
-        assert download.report().files == 0
+        selection = Selection(ProjectSlug.parse(SLUG), job=1)
+        download = client.download(selection, tmp_path, on_outcome=lambda _: seen.append(download.report.files))
+        assert download.report.files == 0
         await download.run()
     assert seen == list(range(1, 31))
 

@@ -553,7 +553,7 @@ async def test_a_listing_that_breaks_after_some_pages_is_a_failure_and_what_it_n
     assert_all_that_is_there_is_right(world, tmp_path)
 
 
-@pytest.mark.parametrize("fault", ["500", "bad-request", "forbidden-403", "expired-404", "json-shape", "drop"])
+@pytest.mark.parametrize("fault", ["500", "bad-request", "forbidden-403", "json-shape", "drop"])
 async def test_workflows_whose_jobs_cannot_be_listed_are_failures_among_others(tmp_path: Path, fault: str) -> None:
     world = world_of(FakeArtifact("x", size=10))
     job = world.job(SLUG, 1)
@@ -564,6 +564,19 @@ async def test_workflows_whose_jobs_cannot_be_listed_are_failures_among_others(t
         report = await client.download(SLUG, pipeline=1, to=tmp_path)
     assert (report.files, report.failed, report.stopped_by) == (1, 2, None)
     assert [one.path for one in report.failures] == ["jobs of workflow broken 0", "jobs of workflow broken 1"]
+
+
+async def test_workflows_and_jobs_that_the_host_forgot_are_skipped_with_that_reason(tmp_path: Path) -> None:
+    world = world_of(FakeArtifact("x", size=10))
+    job = world.job(SLUG, 1)
+    assert job is not None
+    world.add_job(SLUG, 2, [FakeArtifact("y", size=10)], beside=job)
+    broken = more_workflows(world, job)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        sim.faults.add("expired-404", match="|".join([*broken, "/2/artifacts"]), place="api")
+        report = await client.download(SLUG, pipeline=1, to=tmp_path)
+    assert (report.files, report.failed, report.ok) == (1, 0, True)
+    assert report.skipped_why == {"expired: the host does not know it any more": 3}
 
 
 def more_workflows(world: World, job: Job) -> list[str]:

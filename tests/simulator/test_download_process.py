@@ -434,7 +434,7 @@ async def test_listings_that_are_under_way_end_with_the_run(tmp_path: Path, circ
     async with client_of(sim) as client:
         tasks = asyncio.all_tasks()
         async with anyio.create_task_group() as group:
-            group.start_soon(lambda: client.download(SLUG, latest=True, to=tmp_path))
+            group.start_soon(client.download(SLUG, latest=True, to=tmp_path).run)
             await until(lambda: silent.struck >= 2)
             group.cancel_scope.cancel()
         assert [task for task in asyncio.all_tasks() - tasks if not task.done()] == []

@@ -230,7 +230,7 @@ async def test_from_an_event_to_the_artifacts(
 
         async def fetch(event: WebhookEvent) -> None:
             assert isinstance(event, JobCompleted | WorkflowCompleted)
-            report = await client.prepare(event.selection(), tmp_path).run()
+            report = await client.download(event.selection(), tmp_path)
             report.raise_for_failures()
 
         async with receiving(webhook_handler(SECRET, fetch)) as circleci:

@@ -21,10 +21,8 @@ def download_a_job() -> None:
         assert_type(client.host, str)
         report = client.download("gh/acme/web", job=1234, to="out", on_outcome=on_outcome)
         assert_type(report, Report)
-        selection = Selection(slug=aiocircle.ProjectSlug.parse("gh/acme/web"), job=1234)
-        run = client.prepare(selection, "out", DownloadOptions(include=["**/*.xml"]))
-        assert_type(run.run(), Report)
-        assert_type(run.report(), Report)
+        selection = Selection(aiocircle.ProjectSlug.parse("gh/acme/web"), job=1234)
+        assert_type(client.download(selection, "out", options=DownloadOptions(include=["**/*.xml"])), Report)
 
 
 def iterate(client: BlockingClient) -> None:

@@ -4,7 +4,7 @@ A user's script must pass both without an ignore, and what is reveal-ed here may
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 from uuid import UUID
@@ -69,11 +69,16 @@ async def embed() -> None:
             on_event=on_event,
         ) as client,
     ):
-        selection = Selection(slug=aiocircle.ProjectSlug.parse("gh/acme/web"), latest=True, branch="main")
-        run = client.prepare(selection, Path("out"), DownloadOptions(include=["**/*.xml"], layout="{job_name}/{path}"))
+        selection = Selection(aiocircle.ProjectSlug.parse("gh/acme/web"), latest=True, branch="main")
+        run = client.download(
+            selection, Path("out"), options=DownloadOptions(include=["**/*.xml"], layout="{job_name}/{path}")
+        )
         assert_type(run, aiocircle.Download)
         assert_type(await run.run(), Report)
-        assert_type(run.report(), Report)
+        async with client.download(["gh/acme/web", "gh/acme/api"], "out", since=timedelta(days=30)) as run:
+            async for outcome in run:
+                assert_type(outcome, aiocircle.ItemOutcome)
+        assert_type(run.report, Report)
         for bucket in client.limiter.snapshot():
             assert_type(bucket.ready_in, float | None)
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiocircle.api import Workflow
-from aiocircle.download.plan import Selection, newest_of_each_name
+from aiocircle.download.crawl import newest_of_each_name
+from aiocircle.download.selection import Selection
 from aiocircle.errors import ConfigurationError
 from aiocircle.slugs import ProjectSlug
 
@@ -31,7 +32,7 @@ def workflow(name: str | None, minutes: int | None) -> Workflow:
     ids=str,
 )
 def test_one_thing_may_be_selected(chosen: dict[str, object]) -> None:
-    selection = Selection(slug=SLUG, **chosen)  # type: ignore[arg-type]
+    selection = Selection(SLUG, **chosen)  # type: ignore[arg-type]
     assert {name: getattr(selection, name) for name in chosen} == chosen
 
 
@@ -51,20 +52,20 @@ def test_one_thing_may_be_selected(chosen: dict[str, object]) -> None:
 )
 def test_nothing_and_more_than_one_thing_are_refused_with_advice(chosen: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="exactly one") as caught:
-        Selection(slug=SLUG, **chosen)  # type: ignore[arg-type]
+        Selection(SLUG, **chosen)  # type: ignore[arg-type]
     assert "--latest" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("chosen", [{"job": 1}, {"workflow": ID}, {"pipeline": 7}], ids=str)
 def test_a_branch_only_goes_with_the_latest_pipeline(chosen: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="a branch alone selects no pipeline") as caught:
-        Selection(slug=SLUG, branch="main", **chosen)  # type: ignore[arg-type]
+        Selection(SLUG, branch="main", **chosen)  # type: ignore[arg-type]
     assert caught.value.hint
 
 
 def test_a_branch_that_is_empty_is_still_a_branch() -> None:
     with pytest.raises(ConfigurationError):
-        Selection(slug=SLUG, job=1, branch="")
+        Selection(SLUG, job=1, branch="")
 
 
 # --- reruns ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.download.plan import Selection
+from aiocircle.download.selection import Selection
 from aiocircle.errors import ConfigurationError, DecodeError, SignatureError
 from aiocircle.slugs import ProjectSlug
 from aiocircle.webhooks import (
@@ -245,7 +245,7 @@ def test_a_job_event_is_read_and_selects_its_job() -> None:
     assert event.pipeline.trigger_parameters is None
     assert event.webhook is not None
     assert event.webhook.name == "Sample"
-    assert event.selection() == Selection(slug=ProjectSlug("gh", "acme", "web"), job=136)
+    assert event.selection() == Selection(ProjectSlug("gh", "acme", "web"), job=136)
     assert event.extra == {}
 
 
@@ -253,7 +253,7 @@ def test_a_workflow_event_is_read_and_selects_its_workflow() -> None:
     event = parsed(WORKFLOW_EVENT)
     assert isinstance(event, WorkflowCompleted)
     assert event.workflow.status == "failed"
-    assert event.selection() == Selection(slug=ProjectSlug("gh", "acme", "web"), workflow=UUID(WORKFLOW))
+    assert event.selection() == Selection(ProjectSlug("gh", "acme", "web"), workflow=UUID(WORKFLOW))
 
 
 def test_what_is_optional_may_be_absent_and_what_is_new_is_kept() -> None:
