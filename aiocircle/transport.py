@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from attrs import field, frozen, validators
 from yarl import URL
 
+from aiocircle.bulk import Connections, Reply
 from aiocircle.errors import (
     AioCircleError,
     ConnectError,
@@ -59,7 +61,7 @@ class Answer:
 
     __slots__ = ("_host", "_response", "_timeouts", "headers", "rate", "redirected", "size", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, host: str, timeouts: Timeouts) -> None:
+    def __init__(self, response: aiohttp.ClientResponse | Reply, host: str, timeouts: Timeouts) -> None:
         self._response = response
         self._host = host
         self._timeouts = timeouts
@@ -143,11 +145,15 @@ class Transport:
             middlewares=(_send_once,),
             trust_env=trust_env,
         )
+        # A session of the caller's may do more with a request than send it, and so may proxies.
+        self._files = Connections(self._session, READ_BUFFER) if self._owned and not trust_env else None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._files is not None:
+            self._files.close()
         if self._owned:
             await self._session.close()
 
@@ -182,7 +188,11 @@ class Transport:
             sock_connect=timeouts.connect,
             sock_read=timeouts.stall,
         )
+        response: aiohttp.ClientResponse | Reply
         try:
+            if bulk and self._files is not None and method == "GET" and body is None:
+                response = await self._files.get(url, headers, limits)
+                return Answer(response, url.host or "", timeouts)
             response = await self._session.request(
                 method,
                 url,
@@ -194,7 +204,7 @@ class Transport:
             )
         except _SentOnceError as error:
             failure = _translate(error.reason, url.host or "", timeouts)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             failure = _translate(error, url.host or "", timeouts)
         else:
             return Answer(response, url.host or "", timeouts)
@@ -239,7 +249,7 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
             return TransportError(f"{host} closed the connection without an answer")
         case aiohttp.InvalidURL() | ValueError():
             return UnsafeAddressError("the address is not one that can be asked for")
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return TransportError(f"{host} answered something that is not HTTP")
         case OSError():
             return InterruptedBodyError(f"the connection to {host} broke: {_os_words(error)}")
