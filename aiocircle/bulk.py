@@ -3,34 +3,50 @@
 Those cost as much as everything else about a small file together. Connecting (names, TLS, its timeout), parsing
 and the bounds on what is received ahead are aiohttp's own; here is only what lies between: one GET without a body, one
 answer, and the connection kept for the next one. What fails is raised as aiohttp raises it.
+
+A host that sends nothing is noticed by one timer for all connections, which looks for waits that last too long: a timer
+for each wait would have to be set and cancelled several times a file.
 """
 
 import asyncio
 import re
-import time
 from collections.abc import Mapping
 
 import aiohttp
-from attrs import define, field
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+NEVER = float("inf")
+WATCH_SECONDS = 1.0
 KEPT_SECONDS = 15.0  # aiohttp's own figure: a connection that was idle for longer may be dead without a sign
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SWITCHING, _OK = 101, 200
 
 
-@define(eq=False)
 class Reply:
-    """An answer whose head has arrived, on the connection it came by."""
+    """An answer whose head has arrived, on the connection it came by.
 
-    status: int
-    headers: CIMultiDictProxy[str]
-    content: aiohttp.StreamReader
-    _connections: "Connections"
-    _connection: aiohttp.connector.Connection
-    _origin: str
-    _held: bool = True
+    Attributes:
+        status: HTTP status.
+        headers: Header fields.
+        content: aiohttp's reader of the body.
+    """
+
+    __slots__ = ("_connections", "_held", "content", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: CIMultiDictProxy[str],
+        content: aiohttp.StreamReader,
+        held: "_Held",
+        connections: "Connections",
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+        self._held: _Held | None = held
+        self._connections = connections
 
     @property
     def content_length(self) -> int | None:
@@ -38,96 +54,163 @@ class Reply:
         announced = self.headers.get("Content-Length")
         return None if announced is None else int(announced)  # checked by the parser
 
+    async def chunk(self) -> bytes:
+        """Return the body's next bytes as they arrived; empty at its end."""
+        content, held = self.content, self._held
+        if held is None or content.is_eof():
+            return await content.readany()
+        held.content = content
+        held.waits_since = self._connections.now()
+        try:
+            return await content.readany()
+        finally:
+            held.waits_since = NEVER
+
     def release(self) -> None:
         """Keep the connection for the next request."""
-        if self._held:
-            self._held = False
-            self._connections.keep(self._origin, self._connection)
+        held, self._held = self._held, None
+        if held is not None:
+            self._connections.keep(held)
 
     def close(self) -> None:
         """Close the connection."""
-        if self._held:
-            self._held = False
-            self._connection.close()
+        held, self._held = self._held, None
+        if held is not None:
+            self._connections.drop(held)
 
 
-@define(eq=False)
+class _Held:
+    """A connection, where it leads, and since when bytes are waited for, or since when it is idle."""
+
+    __slots__ = ("connection", "content", "idle_since", "origin", "stall", "waits_since")
+
+    def __init__(self, connection: aiohttp.connector.Connection, origin: str) -> None:
+        self.connection = connection
+        self.origin = origin
+        self.content: aiohttp.StreamReader | None = None
+        self.waits_since = NEVER
+        self.stall = NEVER
+        self.idle_since = NEVER
+
+
 class Connections:
-    """Connections of a session for requests of this kind, kept open between them."""
+    """Connections of a session for requests of this kind, kept open between them.
 
-    session: aiohttp.ClientSession
-    read_buffer: int
-    _idle: dict[str, list[tuple[aiohttp.connector.Connection, float]]] = field(factory=dict)
+    Args:
+        session: Whose connector makes them.
+        read_buffer: Bytes that each may receive ahead of its reader.
+    """
 
-    async def get(
-        self, url: URL, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
-    ) -> Reply:
+    def __init__(self, session: aiohttp.ClientSession, read_buffer: int) -> None:
+        self._session = session
+        self._read_buffer = read_buffer
+        self._idle: dict[str, list[_Held]] = {}
+        self._busy: set[_Held] = set()
+        self._watch: asyncio.TimerHandle | None = None
+        self._heads: dict[str, tuple[Mapping[str, str], bytes]] = {}
+        self.now = asyncio.get_running_loop().time
+
+    async def get(self, url: URL, headers: Mapping[str, str], limits: aiohttp.ClientTimeout) -> Reply:
         """Send a GET and return its answer's head; ``release`` or ``close`` it."""
         origin = f"{url.scheme}://{url.raw_authority}"
-        connection = self._kept(origin) or await self._connect(url, limits)
+        held = self._kept(origin) or await self._connect(url, origin, limits)
+        self._busy.add(held)
         try:
-            protocol = connection.protocol
-            transport = None if protocol is None else protocol.transport  # a protocol is false while empty
+            protocol = held.connection.protocol
+            transport = None if protocol is None else protocol.transport  # a protocol is false while it has no answer
             if protocol is None or transport is None or transport.is_closing():
                 raise aiohttp.ClientConnectionResetError("closed before the request")
-            transport.write(_head(url, headers))
-            protocol.start_timeout()
+            transport.write(self._head(origin, url, headers))
+            held.content, held.waits_since, held.stall = None, self.now(), limits.sock_read or NEVER
+            if self._watch is None:
+                self._watch_soon(held.stall)
             while True:
                 message, content = await protocol.read()
                 if message.code >= _OK or message.code == _SWITCHING:
-                    return Reply(message.code, message.headers, content, self, connection, origin)
+                    held.waits_since = NEVER
+                    return Reply(message.code, message.headers, content, held, self)
         except BaseException:
-            connection.close()
+            self.drop(held)
             raise
 
-    def keep(self, origin: str, connection: aiohttp.connector.Connection) -> None:
+    def keep(self, held: _Held) -> None:
         """Take back a connection whose answer has been read to its end."""
-        protocol = connection.protocol
+        protocol = held.connection.protocol
         if protocol is None or protocol.should_close or not protocol.is_connected():
-            connection.close()
+            self.drop(held)
         else:
-            self._idle.setdefault(origin, []).append((connection, time.monotonic()))
+            self._busy.discard(held)
+            held.content = None
+            held.idle_since = self.now()
+            self._idle.setdefault(held.origin, []).append(held)
+
+    def drop(self, held: _Held) -> None:
+        """Close a connection."""
+        self._busy.discard(held)
+        held.connection.close()
 
     def close(self) -> None:
-        """Close all connections that are not in use."""
-        for idle in self._idle.values():
-            for connection, _ in idle:
-                connection.close()
+        """Close all connections."""
+        if self._watch is not None:
+            self._watch.cancel()
+        for held in [*self._busy, *(held for idle in self._idle.values() for held in idle)]:
+            held.connection.close()
         self._idle.clear()
+        self._busy.clear()
 
-    def _kept(self, origin: str) -> aiohttp.connector.Connection | None:
+    def _kept(self, origin: str) -> _Held | None:
         idle = self._idle.get(origin)
         while idle:
-            connection, since = idle.pop()
-            protocol = connection.protocol
+            held = idle.pop()
+            protocol = held.connection.protocol
             # Bytes that came while nothing was asked for make it unfit, as in aiohttp's own pool.
             fit = protocol is not None and protocol.is_connected() and not protocol.should_close
-            if fit and time.monotonic() - since < KEPT_SECONDS:
-                return connection
-            connection.close()
+            if fit and self.now() - held.idle_since < KEPT_SECONDS:
+                return held
+            held.connection.close()
         return None
 
-    async def _connect(self, url: URL, limits: aiohttp.ClientTimeout) -> aiohttp.connector.Connection:
-        connector = self.session.connector
+    def _watch_soon(self, stall: float) -> None:
+        period = min(WATCH_SECONDS, stall / 8)
+        self._watch = asyncio.get_running_loop().call_later(period, self._look)
+
+    def _look(self) -> None:
+        """Fail what has waited for too long, and look again later if there is anything to look at."""
+        self._watch = None
+        now = self.now()
+        for held in self._busy:
+            if now - held.waits_since > held.stall:
+                held.waits_since = NEVER
+                error = aiohttp.SocketTimeoutError("Timeout on reading data from socket")
+                if (protocol := held.connection.protocol) is not None:
+                    protocol.set_exception(error)
+                if held.content is not None:
+                    held.content.set_exception(error)
+        if self._busy:
+            self._watch_soon(min(held.stall for held in self._busy))
+
+    async def _connect(self, url: URL, origin: str, limits: aiohttp.ClientTimeout) -> _Held:
+        connector = self._session.connector
         assert connector is not None
-        request = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop(), session=self.session)
+        request = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop(), session=self._session)
         try:
             connection = await connector.connect(request, [], limits)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         assert connection.protocol is not None
         connection.protocol.set_response_params(
-            read_until_eof=True,
-            auto_decompress=False,
-            read_timeout=limits.sock_read,
-            read_bufsize=self.read_buffer,
+            read_until_eof=True, auto_decompress=False, read_bufsize=self._read_buffer
         )
-        return connection
+        return _Held(connection, origin)
 
-
-def _head(url: URL, headers: Mapping[str, str]) -> bytes:
-    lines = [f"GET {url.raw_path_qs} HTTP/1.1", f"Host: {url.host_port_subcomponent}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if any(map(_CONTROL.search, lines)):
-        raise ValueError("a header holds a control character")
-    return "\r\n".join([*lines, "", ""]).encode()
+    def _head(self, origin: str, url: URL, headers: Mapping[str, str]) -> bytes:
+        known = self._heads.get(origin)
+        if known is None or known[0] is not headers:
+            lines = [f"Host: {url.host_port_subcomponent}", *(f"{name}: {value}" for name, value in headers.items())]
+            if any(map(_CONTROL.search, lines)):
+                raise ValueError("a header holds a control character")
+            known = self._heads[origin] = headers, "\r\n".join([" HTTP/1.1", *lines, "", ""]).encode()
+        target = url.raw_path_qs
+        if _CONTROL.search(target) or " " in target:
+            raise ValueError("the address holds a control character")
+        return b"GET " + target.encode() + known[1]

@@ -145,6 +145,7 @@ class Session:
         self.clock = clock
         self.emit = on_event
         self._noticed: set[str] = set()
+        self._file_headers: dict[str, Mapping[str, str]] = {}  # those for files differ by their host only
         self._credentials_of: dict[tuple[str, str | None, int | None], dict[str, str]] = {}
 
     def adapted(self, *, policy: RetryPolicy, timeouts: Timeouts, max_wait: float) -> "Session":
@@ -309,7 +310,7 @@ class Session:
             answer = await self._transport.open(
                 request.method,
                 url,
-                headers={**request.headers, **self._credentials(url)},
+                headers=self._headers(request, origin, url),
                 body=request.body,
                 timeouts=self._timeouts,
                 bulk=request.bulk,
@@ -331,6 +332,14 @@ class Session:
             seconds = self.clock.monotonic() - began
             url = safe_url(str(request.url))
             self.emit(RequestSent(method=request.method, url=url, status=status, seconds=seconds))
+
+    def _headers(self, request: Request, origin: str, url: URL) -> Mapping[str, str]:
+        if not request.bulk:
+            return {**request.headers, **self._credentials(url)}
+        headers = self._file_headers.get(origin)
+        if headers is None:
+            headers = self._file_headers[origin] = {**request.headers, **self._credentials(url)}
+        return headers
 
     def _credentials(self, url: URL) -> dict[str, str]:
         origin = url.scheme, url.raw_host, url.port

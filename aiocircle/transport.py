@@ -83,7 +83,8 @@ class Answer:
             DeadlineError: Nothing arrived for ``Timeouts.stall`` seconds.
         """
         try:
-            return await self._response.content.readany()
+            response = self._response
+            return await (response.chunk() if isinstance(response, Reply) else response.content.readany())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             failure = _translate(error, self._host, self._timeouts)
         raise failure  # outside of the handler, so that no context keeps aiohttp's error, and its headers, alive
@@ -147,6 +148,7 @@ class Transport:
         )
         # A session of the caller's may do more with a request than send it, and so may proxies.
         self._files = Connections(self._session, READ_BUFFER) if self._owned and not trust_env else None
+        self._limits: dict[tuple[Timeouts, bool], aiohttp.ClientTimeout] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,13 +183,7 @@ class Transport:
             TransportError: No answer came.
             UnsafeAddressError: aiohttp cannot send to this address.
         """
-        limits = aiohttp.ClientTimeout(
-            total=None if bulk else timeouts.total,
-            # In the caller's session it would count the wait for one of its connections, too.
-            connect=timeouts.connect if self._owned else None,
-            sock_connect=timeouts.connect,
-            sock_read=timeouts.stall,
-        )
+        limits = self._limits.get((timeouts, bulk)) or self._limits_of(timeouts, bulk=bulk)
         response: aiohttp.ClientResponse | Reply
         try:
             if bulk and self._files is not None and method == "GET" and body is None:
@@ -209,6 +205,17 @@ class Transport:
         else:
             return Answer(response, url.host or "", timeouts)
         raise failure
+
+
+    def _limits_of(self, timeouts: Timeouts, *, bulk: bool) -> aiohttp.ClientTimeout:
+        limits = self._limits[timeouts, bulk] = aiohttp.ClientTimeout(
+            total=None if bulk else timeouts.total,
+            # In the caller's session it would count the wait for one of its connections, too.
+            connect=timeouts.connect if self._owned else None,
+            sock_connect=timeouts.connect,
+            sock_read=timeouts.stall,
+        )
+        return limits
 
 
 class _SentOnceError(Exception):
