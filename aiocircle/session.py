@@ -34,7 +34,7 @@ from aiocircle.errors import (
     UnsafeAddressError,
     api_error_class,
 )
-from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
+from aiocircle.events import DeprecationNoticed, Event, EventHandler, RequestSent, Retried, kinds_of
 from aiocircle.operation import IDEMPOTENT_METHODS
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
@@ -144,6 +144,7 @@ class Session:
         self._max_wait = max_wait
         self.clock = clock
         self.emit = on_event
+        self._kinds = kinds_of(on_event)
         self._noticed: set[str] = set()
         self._file_headers: dict[str, Mapping[str, str]] = {}  # those for files differ by their host only
         self._credentials_of: dict[tuple[str, str | None, int | None], dict[str, str]] = {}
@@ -153,6 +154,10 @@ class Session:
         other = copy.copy(self)
         other._policy, other._timeouts, other._max_wait = policy, timeouts, max_wait  # noqa: SLF001 -- our own
         return other
+
+    def watched(self, kind: type[Event]) -> bool:
+        """Tell whether anybody looks at events of this kind; what happens with every file asks first."""
+        return self._kinds is None or kind in self._kinds
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -302,8 +307,10 @@ class Session:
     async def _exchange(self, request: Request, tries: _Tries) -> Answer:
         url = request.url
         origin = f"{url.scheme}://{url.host}:{url.port}"
-        route = Route(origin, request.group, not request.bulk)
-        permit = await self.limiter.acquire(route, max_wait=self._max_wait, again=tries.place)
+        permit = self.limiter.free(origin) if request.bulk and tries.place is None else None
+        if permit is None:
+            route = Route(origin, request.group, not request.bulk)
+            permit = await self.limiter.acquire(route, max_wait=self._max_wait, again=tries.place)
         tries.place = None
         began = self.clock.monotonic()
         try:
@@ -328,7 +335,7 @@ class Session:
         return answer
 
     def _tell(self, request: Request, status: int | None, began: float) -> None:
-        if self.emit is not ignore:
+        if self.watched(RequestSent):
             seconds = self.clock.monotonic() - began
             url = safe_url(str(request.url))
             self.emit(RequestSent(method=request.method, url=url, status=status, seconds=seconds))

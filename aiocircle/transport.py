@@ -75,6 +75,11 @@ class Answer:
         """Return every header field, repeated ones repeatedly."""
         return self._response.headers.items()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the whole body has been read."""
+        return self._response.content.at_eof()
+
     async def chunk(self) -> bytes:
         """Return the body's next bytes as they arrived, in no particular size; empty at its end.
 

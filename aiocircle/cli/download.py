@@ -116,6 +116,8 @@ class _Fetch:
             self.progress(event)
             narrator(event)
 
+        # Nobody sees the progress of a quiet run.
+        observe.kinds = narrator.kinds | (frozenset() if self.output.quiet else self.progress.kinds)  # type: ignore[attr-defined]
         async with self.access.client(on_event=observe) as client:
             # What wants no JSON and no names is not called for every file.
             on_outcome = self.output.item if self.output.as_json or self.files.dry_run else None

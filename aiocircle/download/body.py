@@ -69,6 +69,12 @@ class Body:
         """Whether the bytes on the wire are the file's, one for one."""
         return self._decoder is None
 
+    def count(self, data: bytes) -> None:
+        """Take bytes from the wire that are the file's: what ``feed`` does for a plain body."""
+        self._received += len(data)
+        if self._hash:
+            self._hash.update(data)
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take bytes from the wire and yield the file's."""
         self._received += len(data)

@@ -224,7 +224,8 @@ class Download:
                     case Listed(job=job, artifact=artifact):
                         if (item := self._place(job, artifact, claims)) is not None:
                             self._planned += 1
-                            self._session.emit(ItemPlanned(target=str(item.placed.path), total=self._planned))
+                            if self._session.watched(ItemPlanned):
+                                self._session.emit(ItemPlanned(target=str(item.placed.path), total=self._planned))
                             yield item
                     case JobListed():
                         self._tally.jobs += 1
@@ -260,9 +261,10 @@ class Download:
 
     def _note(self, outcome: ItemOutcome) -> None:
         self._tally.add(outcome)
-        self._session.emit(
-            TransferEnded(target=outcome.target, status=outcome.status, size=outcome.size, reason=outcome.reason)
-        )
+        if self._session.watched(TransferEnded):
+            self._session.emit(
+                TransferEnded(target=outcome.target, status=outcome.status, size=outcome.size, reason=outcome.reason)
+            )
         if self._on_outcome:
             self._on_outcome(outcome)
 

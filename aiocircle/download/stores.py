@@ -12,6 +12,7 @@ A lock keeps two runs from one output. What a killed run left in ``parts`` is re
 
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 import threading
@@ -80,6 +81,7 @@ class LocalStore:
         self._lock_handle = -1
         self._open_parents = threading.local()
         self._handles: set[int] = set()
+        self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
         """Make the directory, take its lock, and remove what a killed run left.
@@ -140,16 +142,29 @@ class LocalStore:
             StoreError: The disk refused.
             UnsafePathError: A link or a file stands where a directory of the path should be.
         """
-        part = Part()
+        name = f"w{next(self._numbers):x}"  # the lock is ours, and what others left is gone
         try:
-            self.begin(part)
-            with explained(str(target)):
+            descriptor = os.open(name, NEW_FILE, 0o666, dir_fd=self._parts_handle)
+        except OSError:
+            with explained(f"{self.root}/{OWN_DIRECTORY}"):
+                raise
+        try:
+            try:
                 for chunk in chunks:
-                    _write_all(part.descriptor, chunk)
-            self.commit(part, target, sum(map(len, chunks)))
+                    _write_all(descriptor, chunk)
+                if self._sync:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            parent = self._parent(target, make=True)
+            os.rename(name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)
+            if self._sync:
+                os.fsync(parent)
         except BaseException:
-            self.discard(part)
-            raise
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._parts_handle)
+            with explained(str(target)):
+                raise
 
     def begin(self, part: Part) -> None:
         """Open a part; it must be committed or discarded."""
@@ -251,9 +266,10 @@ class LocalStore:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    written = os.write(descriptor, data)
+    while written < len(data):
+        data = data[written:]
+        written = os.write(descriptor, data)
 
 
 def _is_regular(found: os.stat_result) -> bool:

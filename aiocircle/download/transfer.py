@@ -2,12 +2,14 @@
 
 Bytes are kept as they arrive until a batch is full, and handed to a thread while the next ones arrive: one write under
 way for each file, so at most two batches of a file are in memory. A file that ends within its first batch is opened,
-written, checked off and named in one hop to a thread, since a hop costs as much as the write.
+written, named and checked off in one hop to a thread together with others, since a hop costs more than the write.
 
 A write in a thread cannot be stopped. Cancellation therefore waits for it before the part is removed.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +18,7 @@ from typing import TypeVar
 import aiofiles
 import anyio
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
-from attrs import frozen
+from attrs import Factory, define, field, frozen
 
 from aiocircle.download.body import Body
 from aiocircle.download.ledger import Ledger
@@ -29,6 +31,8 @@ from aiocircle.transport import Answer
 
 T = TypeVar("T")
 OK = 200
+MOST_HOPS = 4
+SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
 
 
 @frozen
@@ -48,6 +52,7 @@ class Transfer:
     ledger: Ledger
     threads: ThreadPoolExecutor
     batch: int
+    small: "SmallFiles" = field(init=False, default=Factory(lambda self: SmallFiles(self), takes_self=True))
 
     async def run(self, url: str, target: SafePath, artifact: str) -> int:
         """Fetch one artifact and return its size in bytes.
@@ -93,6 +98,86 @@ class Transfer:
         return recorded if recorded is not None and recorded == self.store.size_of(target) else None
 
 
+@define(eq=False)
+class _Small:
+    """A file on its way to a thread: all its bytes, and who waits for it."""
+
+    target: SafePath
+    chunks: list[bytes]
+    artifact: str
+    waiter: asyncio.Future[int]
+    size: int = 0
+    error: BaseException | None = None
+    over: bool = False
+
+
+class SmallFiles:
+    """Hands whole files to threads: several in one hop, since a hop costs more than a file in the page cache.
+
+    One hop is under way at a time, and files gather meanwhile. Where the disk is slow, so that waiting is what it
+    costs, there are several.
+    """
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+        self._waiting: list[_Small] = []
+        self._hops = 0
+        self._most = 1
+
+    async def write(self, target: SafePath, chunks: list[bytes], artifact: str) -> int:
+        """Store and record a file, and return its size; what is begun is finished even when cancelled."""
+        loop = asyncio.get_running_loop()
+        file = _Small(target, chunks, artifact, loop.create_future())
+        self._waiting.append(file)
+        if self._hops < self._most:
+            self._hop(loop)
+        try:
+            return await file.waiter
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True):
+                while not file.over:
+                    file.waiter = loop.create_future()
+                    with suppress(asyncio.CancelledError):
+                        await file.waiter
+            if file.error is None and anyio.current_effective_deadline() == -math.inf:
+                return file.size  # the scope around will cancel again: a file that has its name shall be counted
+            raise
+
+    def _hop(self, loop: asyncio.AbstractEventLoop) -> None:
+        share = -(-len(self._waiting) // (self._most - self._hops))
+        batch, self._waiting = self._waiting[:share], self._waiting[share:]
+        self._hops += 1
+        hop = loop.run_in_executor(self._transfer.threads, self._write, batch)
+        hop.add_done_callback(lambda _: self._landed(loop, batch, hop.result()))
+
+    def _landed(self, loop: asyncio.AbstractEventLoop, batch: list[_Small], seconds: float) -> None:
+        self._hops -= 1
+        each = seconds / len(batch)
+        if each > SLOW_FILE:
+            self._most = min(MOST_HOPS, self._most + 1)
+        elif each < SLOW_FILE / 2 and self._most > 1:
+            self._most -= 1
+        for file in batch:
+            file.over = True
+            if file.waiter.done():
+                continue
+            if file.error is None:
+                file.waiter.set_result(file.size)
+            else:
+                file.waiter.set_exception(file.error)
+        while self._waiting and self._hops < self._most:
+            self._hop(loop)
+
+    def _write(self, batch: list[_Small]) -> float:
+        began = time.perf_counter()
+        for file in batch:
+            try:
+                file.size = self._transfer.write(file.target, file.chunks, file.artifact)
+            except BaseException as error:
+                file.error = error
+        return time.perf_counter() - began
+
+
 class _Arrival:
     """One attempt: an answer on its way into a file."""
 
@@ -102,6 +187,7 @@ class _Arrival:
         self._target = target
         self._artifact = artifact
         self._emit: EventHandler = transfer.session.emit
+        self._watched = transfer.session.watched
         self._gathered: list[bytes] = []
         self._gathered_size = 0
         self._handed_over = 0
@@ -115,15 +201,26 @@ class _Arrival:
         if answer.status != OK:
             raise IntegrityError(f"the host answered {answer.status} where a whole file was asked for")
         body = Body(answer.headers, size=answer.size, name=self._target.name)
-        self._emit(TransferStarted(target=str(self._target), size=answer.size if body.is_plain else None))
+        if self._watched(TransferStarted):
+            self._emit(TransferStarted(target=str(self._target), size=answer.size if body.is_plain else None))
         try:
-            while chunk := await answer.chunk():
-                for piece in body.feed(chunk):
-                    await self._gather(piece)
+            while not answer.is_over and (chunk := await answer.chunk()):
+                if body.is_plain:
+                    body.count(chunk)
+                    self._gathered.append(chunk)
+                    self._gathered_size += len(chunk)
+                else:
+                    for piece in body.feed(chunk):
+                        await self._gather(piece)
+                if self._gathered_size >= self._transfer.batch:
+                    await self._hand_over()
             body.end()
+            if self._part is None:
+                answer.close()  # the next request need not wait for the disk to have its connection
+                return await self._complete_small()
             size = 0
             with anyio.CancelScope(shield=True):  # a file that gets its name shall also be counted
-                size = await self._complete()
+                size = await self._complete(self._part)
         except BaseException:
             await self._drop()
             raise
@@ -147,7 +244,8 @@ class _Arrival:
         await self._written()
         self._write = asyncio.ensure_future(self._file.writelines(self._gathered))
         self._handed_over += self._gathered_size
-        self._emit(TransferProgress(target=str(self._target), received=self._gathered_size))
+        if self._watched(TransferProgress):
+            self._emit(TransferProgress(target=str(self._target), received=self._gathered_size))
         self._gathered, self._gathered_size = [], 0
 
     async def _written(self) -> None:
@@ -156,17 +254,20 @@ class _Arrival:
             with explained(str(self._target)):
                 await finish(write)
 
-    async def _complete(self) -> int:
-        transfer = self._transfer
-        if self._part is None or self._file is None:
-            size = await transfer.hop(transfer.write, self._target, self._gathered, self._artifact)
+    async def _complete_small(self) -> int:
+        size = await self._transfer.small.write(self._target, self._gathered, self._artifact)
+        if self._watched(TransferProgress):
             self._emit(TransferProgress(target=str(self._target), received=size))
-            return size
+        return size
+
+    async def _complete(self, part: Part) -> int:
+        transfer = self._transfer
+        assert self._file is not None
         await self._hand_over()
         await self._written()
         with explained(str(self._target)):
             await finish(self._file.close())
-        await transfer.hop(transfer.commit, self._part, self._target, self._artifact, self._handed_over)
+        await transfer.hop(transfer.commit, part, self._target, self._artifact, self._handed_over)
         return self._handed_over
 
     async def _drop(self) -> None:

@@ -27,6 +27,7 @@ Where they overlap:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import attrs
@@ -71,6 +72,8 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
     """
     fields = list(headers)
     refused = status in _REFUSALS
+    if not refused and _is_silent(tuple([name for name, _ in fields])):
+        return _NOTHING
     if not refused and (plain := read_usual(fields)) is not None:
         return plain
     seen: dict[Field, list[str]] = {}
@@ -88,6 +91,11 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
     pause = _reset_of_exhausted(quotas) if retry_after is None else retry_after
     unavailable = status == SERVICE_UNAVAILABLE
     return RateFacts(quotas, retry_after, pause, backoff=not pause, unavailable=unavailable)
+
+
+@lru_cache(maxsize=256)  # a host of files sends the same few names with every answer
+def _is_silent(names: tuple[str, ...]) -> bool:
+    return all(field is None or field == DATE for field in map(field_of, names))
 
 
 def _reset_of_exhausted(quotas: Sequence[QuotaFact]) -> float | None:

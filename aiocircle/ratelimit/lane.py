@@ -140,6 +140,16 @@ class Lane:
             self._leave(waiter)
             raise
 
+    def free(self) -> tuple[Ticket, int] | None:
+        """Return what ``acquire`` does, without its wait, if nobody stands in line and the request may go at once."""
+        if self._waiting:
+            return None
+        ticket = self._at_once("", self.now())
+        if ticket is None:
+            return None
+        self._numbers += 1
+        return ticket, self._numbers
+
     def answered(self, ticket: Ticket, facts: RateFacts, *, refused: bool) -> None:
         """Teach the budget what an answer says."""
         self.budget.answer(ticket, facts, self.now(), refused=refused, jitter=self.random())

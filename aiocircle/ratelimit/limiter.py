@@ -43,6 +43,9 @@ class Route:
     metered: bool = True
 
 
+FILES = Route("", metered=False)
+
+
 @frozen(kw_only=True)
 class LimiterTotals:
     """Counts since the client was opened: requests, refusals (429 and 503), waits and seconds waited for the limit."""
@@ -108,6 +111,12 @@ class RateLimiter:
         number = again.number if again is not None and again.lane is lane else None
         ticket, number = await lane.acquire(route.group, max_wait, number)
         return Permit(route, lane, ticket, number)
+
+    def free(self, origin: str) -> Permit | None:
+        """Return a permit for a host of files whose lane nobody limits and nobody waits in; else ``None``: ``acquire``."""
+        lane = self._lanes.get((origin, False))
+        granted = None if lane is None else lane.free()
+        return None if lane is None or granted is None else Permit(FILES, lane, *granted)
 
     def answered(self, permit: Permit, status: int, headers: Iterable[tuple[str, str]]) -> RateFacts:
         """Teach the bucket what an answer says, and return the facts read from its headers."""
