@@ -251,10 +251,13 @@ class Session:
 
         return await self.call(request, consume)
 
-    async def fetch(self, url: str, consume: Callable[[Answer], Awaitable[T]]) -> T:
+    async def fetch(
+        self, url: str, consume: Callable[[Answer], Awaitable[T]], refused: Callable[[], None] | None = None
+    ) -> T:
         """Get a file by the address the API listed, through its redirects, and return what ``consume`` makes of it.
 
         Each attempt calls ``consume`` anew with a 2xx answer; a ``TransportError`` it raises leads to the next attempt.
+        ``refused`` is called when the host pushes back: it refuses for lack of budget, or the connection fails.
 
         Raises:
             UnsafeAddressError: The address, or a redirect of it, may not be followed.
@@ -263,10 +266,15 @@ class Session:
         """
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         return await self.call(
-            Request(operation="GET artifact", url=parse_address(url), headers=headers, bulk=True), consume
+            Request(operation="GET artifact", url=parse_address(url), headers=headers, bulk=True), consume, refused
         )
 
-    async def call(self, request: Request, consume: Callable[[Answer], Awaitable[T]]) -> T:
+    async def call(
+        self,
+        request: Request,
+        consume: Callable[[Answer], Awaitable[T]],
+        refused: Callable[[], None] | None = None,
+    ) -> T:
         """Send a request until it succeeds or the policy gives up; the general form of ``ask`` and ``fetch``."""
         tries = _Tries(began=self.clock.monotonic())
         while True:
@@ -277,6 +285,8 @@ class Session:
                 if after is None:
                     raise
                 reason = str(error)
+                if refused is not None and (isinstance(error, TransportError) or error.status in REFUSALS):
+                    refused()
             attempt = tries.failures + tries.refusals
             self.emit(Retried(operation=request.operation, attempt=attempt, after=after, reason=reason))
             if after:
@@ -285,6 +295,7 @@ class Session:
     async def _attempt(self, request: Request, consume: Callable[[Answer], Awaitable[T]], tries: _Tries) -> T:
         answer = await self._follow(request, tries)
         try:
+            answer.tries = tries.failures + tries.refusals
             if 200 <= answer.status < 300:  # noqa: PLR2004 -- HTTP's successes
                 return await consume(answer)
             raise await self._refusal(request, answer)

@@ -56,10 +56,11 @@ class Answer:
         headers: Header fields, looked up without regard to case.
         size: ``Content-Length`` in bytes, or ``None`` when the host gave none.
         redirected: It came from another address than the one first asked for.
+        tries: Failed tries and refusals before it.
         rate: What its headers say about the rate limit, once they have been read.
     """
 
-    __slots__ = ("_host", "_response", "_timeouts", "headers", "rate", "redirected", "size", "status")
+    __slots__ = ("_host", "_response", "_timeouts", "headers", "rate", "redirected", "size", "status", "tries")
 
     def __init__(self, response: aiohttp.ClientResponse | Reply, host: str, timeouts: Timeouts) -> None:
         self._response = response
@@ -69,6 +70,7 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
         self.size = response.content_length
         self.redirected = False
+        self.tries = 0
         self.rate: RateFacts | None = None
 
     def header_fields(self) -> Iterable[tuple[str, str]]:

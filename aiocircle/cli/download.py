@@ -48,7 +48,7 @@ class Files:
         include: Globs over artifact paths.
         exclude: Globs over artifact paths, which win.
         layout: A template for names below the directory.
-        concurrency: Files in flight.
+        concurrency: Files in flight; ``None`` for as many as help.
         fsync: Flush each file before it gets its name.
         dry_run: Print names, fetch nothing.
     """
@@ -57,7 +57,9 @@ class Files:
     include: Annotated[tuple[str, ...], _files("Only paths like this glob; repeatable.", metavar="GLOB")] = ()
     exclude: Annotated[tuple[str, ...], _files("No paths like this glob; repeatable.", metavar="GLOB")] = ()
     layout: Annotated[str | None, _files("Names, such as {branch}/{job_name}/{path}.", metavar="TEMPLATE")] = None
-    concurrency: Annotated[int, _files("Files in flight at once (64).", metavar="N", validator=more_than_zero)] = 64
+    concurrency: Annotated[
+        int | None, _files("Files in flight (64 at first, then what helps).", metavar="N", validator=more_than_zero)
+    ] = None
     fsync: Annotated[bool, _files("Flush each file to the disk before naming it.")] = False
     dry_run: Annotated[bool, _files("Print the names, fetch nothing.")] = False
 

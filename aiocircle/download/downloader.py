@@ -10,21 +10,23 @@ token is refused, the disk is full, the network is gone. When only the listing c
 
 import asyncio
 import resource
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 
 import anyio
-from attrs import evolve, field, frozen, validators
+from attrs import define, evolve, field, frozen, validators
 
 from aiocircle.api import Artifact
+from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.globs import glob_matcher
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
 from aiocircle.download.plan import JobListed, JobRef, Listed, ListingFailed, Planner, Selection, Skipped
-from aiocircle.download.report import ItemOutcome, Report, Tally
+from aiocircle.download.report import ItemOutcome, ItemStatus, Report, Tally
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
@@ -44,6 +46,7 @@ THREADS = 4  # writers; more than the cores of a usual machine gain nothing
 BROKEN_IN_A_ROW = 50  # items, each after all its tries, before the network counts as gone
 DESCRIPTORS_OF_A_FILE = 3  # its part, its connection to the storage, and the idle one to the host of its address
 SPARE_DESCRIPTORS = 24  # for the interpreter, the ledger, the listings' connections, the store's own
+LOAD_SECONDS = 0.04  # over which the processor's load is taken
 PLENTY_OF_DESCRIPTORS = 256
 
 
@@ -52,7 +55,7 @@ class DownloadOptions:
     """How to download.
 
     Attributes:
-        concurrency: Files in flight.
+        concurrency: Files in flight; ``None`` for 64 at first, more while that brings more, less when the host objects.
         buffer: Bytes of file content in memory at most, over all files.
         include: Globs over the artifact's path; empty for everything.
         exclude: Globs over the artifact's path, which win.
@@ -61,7 +64,7 @@ class DownloadOptions:
         dry_run: Decide on names, fetch nothing.
     """
 
-    concurrency: int = field(default=64, validator=validators.ge(1))
+    concurrency: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     buffer: int = field(default=64 * 1024 * 1024, validator=validators.ge(SMALLEST_BATCH))
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -70,12 +73,27 @@ class DownloadOptions:
     dry_run: bool = False
 
 
-@frozen
+@define(eq=False)
 class _Item:
-    outcome: ItemOutcome
+    job_number: int | None
+    node_index: int | None
+    path: str | None
     placed: PlacedPath
+    target: str
     url: str
     artifact: str
+
+    def outcome(self, status: ItemStatus, size: int = 0) -> ItemOutcome:
+        """Return what became of it."""
+        return ItemOutcome(
+            target=self.target,
+            status=status,
+            size=size,
+            job_number=self.job_number,
+            node_index=self.node_index,
+            path=self.path,
+            note=self.placed.note,
+        )
 
 
 class Download:
@@ -109,6 +127,7 @@ class Download:
         self._tally = Tally()
         self._planned = 0
         self._broken = 0
+        self._all_listed = False
         self._stopped_by: AioCircleError | None = None
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
@@ -146,13 +165,14 @@ class Download:
         async with aclosing(self._items(Claims())) as items:
             try:
                 async for item in items:
-                    self._note(evolve(item.outcome, status="planned"))
+                    self._note(item.outcome("planned"))
             except AioCircleError as error:
                 self._stopped_by = error
 
     async def _fetch_all(self) -> None:
-        concurrency, kept = affordable(self._options.concurrency)
-        batch = max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * concurrency)))
+        asked = self._options.concurrency
+        most, kept = affordable(asked or MOST)
+        crowd = Crowd(size=asked or FIRST, most=most, fixed=asked is not None)
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiocircle")
         opened = ExitStack()
         try:
@@ -161,7 +181,7 @@ class Download:
             ledger = Ledger(store.own_directory)
             await in_thread(threads, opened.enter_context, ledger)
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
-            await self._work(Transfer(self._session, store, ledger, threads, batch), claims, concurrency)
+            await self._work(Transfer(self._session, store, ledger, threads, self._batch(crowd.size)), claims, crowd)
         finally:
             await self._let_go(threads, opened)
 
@@ -175,22 +195,57 @@ class Download:
         finally:
             threads.shutdown(wait=False)
 
-    async def _work(self, transfer: Transfer, claims: Claims, concurrency: int) -> None:
+    def _batch(self, in_flight: int) -> int:
+        return max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * in_flight)))
+
+    async def _work(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
             turn = asyncio.Lock()
-            for _ in range(concurrency):
-                group.start_soon(self._worker, items, turn, transfer, group.cancel_scope)
+            monotonic = self._session.clock.monotonic
+            workers = 0
+            load = _Load()
+
+            def arrived(wait: float, size: int | None) -> None:
+                before = crowd.size
+                crowd.arrived(wait, load.now(), self._options.buffer / min(size or BATCH, BATCH))
+                if crowd.size > before:
+                    join()
+
+            async def work() -> None:
+                nonlocal workers
+                try:
+                    await self._worker(items, turn, transfer, group.cancel_scope, lambda: workers > crowd.size)
+                finally:
+                    workers -= 1
+
+            def join() -> None:
+                nonlocal workers
+                while workers < crowd.size and not self._all_listed:
+                    workers += 1
+                    group.start_soon(work)
+                transfer.batch = self._batch(max(workers, 1))
+
+            transfer.arrived, transfer.refused = arrived, lambda: crowd.refused(monotonic())
+            join()
 
     async def _worker(
-        self, items: AsyncGenerator[_Item, None], turn: asyncio.Lock, transfer: Transfer, scope: anyio.CancelScope
+        self,
+        items: AsyncGenerator[_Item, None],
+        turn: asyncio.Lock,
+        transfer: Transfer,
+        scope: anyio.CancelScope,
+        is_too_many: Callable[[], bool],
     ) -> None:
         # A cancellation reaches a task only where it waits, and a request is sent before that.
-        while not scope.cancel_called and (item := await self._next(items, turn, scope)) is not None:
+        while not scope.cancel_called and not is_too_many():
+            if (item := await self._next(items, turn, scope)) is None:
+                self._all_listed = True
+                return
             try:
                 self._note(await self._fetch(item, transfer))
                 self._broken = 0
             except AioCircleError as error:
-                self._note(_failed(item.outcome, error))
+                self._note(_failed(item.outcome("failed"), error))
                 self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
                 if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
                     self._stopped_by = self._stopped_by or error
@@ -213,8 +268,8 @@ class Download:
         target = item.placed.path
         size = await transfer.present(target, item.artifact)
         if size is not None:
-            return evolve(item.outcome, status="present", size=size)
-        return evolve(item.outcome, status="stored", size=await transfer.run(item.url, target, item.artifact))
+            return item.outcome("present", size)
+        return item.outcome("stored", await transfer.run(item.url, target, item.artifact))
 
     async def _items(self, claims: Claims) -> AsyncGenerator[_Item, None]:
         """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
@@ -225,7 +280,7 @@ class Download:
                         if (item := self._place(job, artifact, claims)) is not None:
                             self._planned += 1
                             if self._session.watched(ItemPlanned):
-                                self._session.emit(ItemPlanned(target=str(item.placed.path), total=self._planned))
+                                self._session.emit(ItemPlanned(target=item.target, total=self._planned))
                             yield item
                     case JobListed():
                         self._tally.jobs += 1
@@ -242,9 +297,6 @@ class Download:
         path = artifact.path or ""
         if not self._wanted(path):
             return None
-        outcome = ItemOutcome(
-            target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
-        )
         name = path.encode(errors="backslashreplace").decode()  # a listing may hold lone surrogates, the ledger may not
         identity = f"{job.slug}#{job.job_number}/{artifact.node_index}/{name}"
         try:
@@ -252,12 +304,14 @@ class Download:
                 raise UnsafeAddressError("the listing gives no address for it")
             placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{identity} {artifact.url}")
         except DuplicateClaim as claim:
-            self._note(evolve(outcome, target=str(claim.path), status="duplicate"))
+            self._note(evolve(_unplaced(job, artifact), target=str(claim.path), status="duplicate"))
             return None
         except DownloadError as error:
-            self._note(_failed(outcome, error))
+            self._note(_failed(_unplaced(job, artifact), error))
             return None
-        return _Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, identity)
+        return _Item(
+            job.job_number, artifact.node_index, artifact.path, placed, str(placed.path), artifact.url, identity
+        )
 
     def _note(self, outcome: ItemOutcome) -> None:
         self._tally.add(outcome)
@@ -267,6 +321,22 @@ class Download:
             )
         if self._on_outcome:
             self._on_outcome(outcome)
+
+
+class _Load:
+    """The share of one processor that this process used of late."""
+
+    def __init__(self) -> None:
+        self._since, self._used, self._share = time.monotonic(), time.process_time(), 1.0
+
+    def now(self) -> float:
+        """Return it."""
+        passed = time.monotonic() - self._since
+        if passed >= LOAD_SECONDS:
+            used = time.process_time()
+            self._share = (used - self._used) / passed
+            self._since, self._used = self._since + passed, used
+        return self._share
 
 
 def affordable(concurrency: int) -> tuple[int, int]:
@@ -291,6 +361,12 @@ def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:
         branch=job.branch,
         node_index=artifact.node_index,
         path=artifact.path or "",
+    )
+
+
+def _unplaced(job: JobRef, artifact: Artifact) -> ItemOutcome:
+    return ItemOutcome(
+        target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
     )
 
 

@@ -15,15 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-import aiofiles
+from aiofiles.os import wrap
 import anyio
-from aiofiles.threadpool.binary import AsyncBufferedIOBase
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 
 from aiocircle.download.body import Body
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import SafePath
-from aiocircle.download.stores import LocalStore, Part, explained
+from aiocircle.download.stores import LocalStore, Part
 from aiocircle.errors import IntegrityError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
@@ -35,7 +34,7 @@ MOST_HOPS = 4
 SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
 
 
-@frozen
+@define(eq=False)
 class Transfer:
     """Fetches artifacts into a store.
 
@@ -45,6 +44,8 @@ class Transfer:
         ledger: Where complete files are recorded.
         threads: Where blocking calls run.
         batch: Bytes gathered before they are written.
+        arrived: Told the seconds from each request to its first byte, and the size announced.
+        refused: Told that a host pushed back.
     """
 
     session: Session
@@ -52,6 +53,8 @@ class Transfer:
     ledger: Ledger
     threads: ThreadPoolExecutor
     batch: int
+    arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
+    refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
     small: "SmallFiles" = field(init=False, default=Factory(lambda self: SmallFiles(self), takes_self=True))
 
     async def run(self, url: str, target: SafePath, artifact: str) -> int:
@@ -66,10 +69,14 @@ class Transfer:
             AioCircleError: It could not be had or stored. Nothing stands under its final name that did not before.
         """
 
+        began = time.monotonic()
+
         async def consume(answer: Answer) -> int:
+            if not answer.tries:
+                self.arrived(time.monotonic() - began, answer.size)
             return await _Arrival(self, answer, target, artifact).receive()
 
-        return await self.session.fetch(url, consume)
+        return await self.session.fetch(url, consume, self.refused)
 
     async def present(self, target: SafePath, artifact: str) -> int | None:
         """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
@@ -192,7 +199,6 @@ class _Arrival:
         self._gathered_size = 0
         self._handed_over = 0
         self._part: Part | None = None
-        self._file: AsyncBufferedIOBase | None = None
         self._write: asyncio.Task[None] | None = None
 
     async def receive(self) -> int:
@@ -237,12 +243,11 @@ class _Arrival:
         if self._part is None:
             self._part = Part()
             await self._transfer.hop(self._transfer.store.begin, self._part)
-            self._file = await aiofiles.open(
-                self._part.descriptor, "wb", closefd=False, executor=self._transfer.threads
-            )
-        assert self._file is not None
         await self._written()
-        self._write = asyncio.ensure_future(self._file.writelines(self._gathered))
+        append = wrap(self._transfer.store.append)
+        self._write = asyncio.ensure_future(
+            append(self._part, self._target, self._gathered, executor=self._transfer.threads)
+        )
         self._handed_over += self._gathered_size
         if self._watched(TransferProgress):
             self._emit(TransferProgress(target=str(self._target), received=self._gathered_size))
@@ -251,8 +256,7 @@ class _Arrival:
     async def _written(self) -> None:
         if self._write is not None:
             write, self._write = self._write, None
-            with explained(str(self._target)):
-                await finish(write)
+            await finish(write)
 
     async def _complete_small(self) -> int:
         size = await self._transfer.small.write(self._target, self._gathered, self._artifact)
@@ -262,11 +266,8 @@ class _Arrival:
 
     async def _complete(self, part: Part) -> int:
         transfer = self._transfer
-        assert self._file is not None
         await self._hand_over()
         await self._written()
-        with explained(str(self._target)):
-            await finish(self._file.close())
         await transfer.hop(transfer.commit, part, self._target, self._artifact, self._handed_over)
         return self._handed_over
 
@@ -275,10 +276,6 @@ class _Arrival:
         with anyio.CancelScope(shield=True):
             if self._write is not None:
                 await _ended(self._write)
-            if self._file is not None:
-                # Not left to the collector: what is buffered would go to whoever has the descriptor's number by then.
-                with suppress(OSError):
-                    await finish(self._file.close())
             if self._part is not None:
                 await self._transfer.hop(self._transfer.store.discard, self._part)
         if self._handed_over:

@@ -439,7 +439,7 @@ class Broken:
     """Stands in for an answer whose body breaks off, its last piece smaller than a file's buffer."""
 
     status, size, headers = 200, None, {"Content-Type": "x"}
-    is_over = False
+    is_over, tries = False, 0
 
     def __init__(self) -> None:
         self._left = [b"x" * 64 * KIB, b"leftover"]
@@ -454,7 +454,7 @@ class Broken:
 class Fetching:
     """Stands in for a session that gets a broken answer."""
 
-    async def fetch(self, url: str, consume: Callable[[Broken], Awaitable[int]]) -> int:
+    async def fetch(self, url: str, consume: Callable[[Broken], Awaitable[int]], refused: Callable[[], None]) -> int:
         return await consume(Broken())
 
     def emit(self, event: Event) -> None:
