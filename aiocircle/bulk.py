@@ -20,6 +20,7 @@ NEVER = float("inf")
 WATCH_SECONDS = 1.0
 KEPT_SECONDS = 15.0  # aiohttp's own figure: a connection that was idle for longer may be dead without a sign
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _SWITCHING, _OK = 101, 200
 
 
@@ -211,6 +212,6 @@ class Connections:
                 raise ValueError("a header holds a control character")
             known = self._heads[origin] = headers, "\r\n".join([" HTTP/1.1", *lines, "", ""]).encode()
         target = url.raw_path_qs
-        if _CONTROL.search(target) or " " in target:
+        if _UNSENDABLE.search(target):
             raise ValueError("the address holds a control character")
         return b"GET " + target.encode() + known[1]

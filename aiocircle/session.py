@@ -21,7 +21,7 @@ from attrs import define, evolve, field, frozen
 from yarl import URL
 
 from aiocircle._version import __version__
-from aiocircle.addresses import parse_address
+from aiocircle.addresses import origin_named, parse_address
 from aiocircle.auth import AuthScheme, Token, TokenScope, redact, safe_url
 from aiocircle.clock import Clock
 from aiocircle.codec import parse_json
@@ -57,6 +57,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REFUSALS = frozenset({429, 503})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 USER_AGENT = f"aiocircle/{__version__} Python/{platform.python_version()}"
+
+FILE_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
 
 HINTS = {
     401: "the host does not know this token: is CIRCLE_TOKEN a valid personal API token, and for this host?",
@@ -264,10 +266,8 @@ class Session:
             APIError: The host refused.
             TransportError: No complete answer came, however often it was tried.
         """
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-        return await self.call(
-            Request(operation="GET artifact", url=parse_address(url), headers=headers, bulk=True), consume, refused
-        )
+        request = Request(operation="GET artifact", url=parse_address(url), headers=FILE_HEADERS, bulk=True)
+        return await self.call(request, consume, refused)
 
     async def call(
         self,
@@ -317,7 +317,7 @@ class Session:
 
     async def _exchange(self, request: Request, tries: _Tries) -> Answer:
         url = request.url
-        origin = f"{url.scheme}://{url.host}:{url.port}"
+        origin = origin_named(url)
         permit = self.limiter.free(origin) if request.bulk and tries.place is None else None
         if permit is None:
             route = Route(origin, request.group, not request.bulk)

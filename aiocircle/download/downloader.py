@@ -128,6 +128,8 @@ class Download:
         self._planned = 0
         self._broken = 0
         self._all_listed = False
+        self._slug_of: JobRef | None = None
+        self._slug = ""
         self._stopped_by: AioCircleError | None = None
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
@@ -297,12 +299,14 @@ class Download:
         path = artifact.path or ""
         if not self._wanted(path):
             return None
-        name = path.encode(errors="backslashreplace").decode()  # a listing may hold lone surrogates, the ledger may not
-        identity = f"{job.slug}#{job.job_number}/{artifact.node_index}/{name}"
+        name = path if path.isascii() else path.encode(errors="backslashreplace").decode()  # a listing may hold lone surrogates, the ledger may not
+        if self._slug_of is not job:
+            self._slug_of, self._slug = job, str(job.slug)
+        identity = f"{self._slug}#{job.job_number}/{artifact.node_index}/{name}"
         try:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
-            placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{identity} {artifact.url}")
+            placed = claims.claim(self._layout.place(_place_of(job, artifact, self._slug)), f"{identity} {artifact.url}")
         except DuplicateClaim as claim:
             self._note(evolve(_unplaced(job, artifact), target=str(claim.path), status="duplicate"))
             return None
@@ -349,10 +353,10 @@ def affordable(concurrency: int) -> tuple[int, int]:
     return max(1, min(concurrency, left // DESCRIPTORS_OF_A_FILE)), kept
 
 
-def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:
+def _place_of(job: JobRef, artifact: Artifact, slug: str) -> ArtifactPlace:
     assert job.job_number is not None
     return ArtifactPlace(
-        project=str(job.slug),
+        project=slug,
         pipeline_number=job.pipeline_number,
         workflow_id=None if job.workflow_id is None else str(job.workflow_id),
         workflow_name=job.workflow_name,

@@ -72,7 +72,7 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
     """
     fields = list(headers)
     refused = status in _REFUSALS
-    if not refused and _is_silent(tuple([name for name, _ in fields])):
+    if not refused and is_silent(tuple([name for name, _ in fields])):
         return _NOTHING
     if not refused and (plain := read_usual(fields)) is not None:
         return plain
@@ -94,7 +94,8 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
 
 
 @lru_cache(maxsize=256)  # a host of files sends the same few names with every answer
-def _is_silent(names: tuple[str, ...]) -> bool:
+def is_silent(names: tuple[str, ...]) -> bool:
+    """Tell that no header of an answer with these names says anything about the rate."""
     return all(field is None or field == DATE for field in map(field_of, names))
 
 
