@@ -10,14 +10,17 @@ for each wait would have to be set and cancelled several times a file.
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Mapping
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 NEVER = float("inf")
 WATCH_SECONDS = 1.0
+SPARE_BUFFERS = 8
 KEPT_SECONDS = 15.0  # aiohttp's own figure: a connection that was idle for longer may be dead without a sign
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
@@ -67,6 +70,24 @@ class Reply:
         finally:
             held.waits_since = NEVER
 
+    def inflow(self, left: int, capacity: int) -> "tuple[bytes, Inflow | None]":
+        """Let the body's other ``left`` bytes come by an ``Inflow``, its buffers of this capacity.
+
+        Returns:
+            Bytes that had come already, and the inflow; ``None`` if the body is not to be had in this way.
+        """
+        content, held = self.content, self._held
+        had = []
+        while not content.is_eof() and (chunk := content.read_nowait(-1)):
+            had.append(chunk)
+        first = b"".join(had)
+        handler = None if held is None else held.connection.protocol
+        if held is None or handler is None or handler.transport is None or handler.transport.is_closing():
+            return first, None
+        if content.is_eof() or len(first) >= left or not handler.transport.is_reading():
+            return first, None
+        return first, Inflow(self._connections, held, handler, content, left - len(first), capacity)
+
     def release(self) -> None:
         """Keep the connection for the next request."""
         held, self._held = self._held, None
@@ -88,10 +109,137 @@ class _Held:
     def __init__(self, connection: aiohttp.connector.Connection, origin: str) -> None:
         self.connection = connection
         self.origin = origin
-        self.content: aiohttp.StreamReader | None = None
+        self.content: aiohttp.StreamReader | Inflow | None = None
         self.waits_since = NEVER
         self.stall = NEVER
         self.idle_since = NEVER
+
+
+class Inflow(asyncio.BufferedProtocol):
+    """The rest of a body of known length, received into buffers that are written from as they are.
+
+    aiohttp would copy every byte twice more, into memory that is new each time. It gets the connection back at the end.
+    At most two buffers are in use: while the reader has both, nothing is received.
+    """
+
+    def __init__(
+        self,
+        connections: "Connections",
+        held: _Held,
+        handler: ResponseHandler,
+        content: aiohttp.StreamReader,
+        left: int,
+        capacity: int,
+    ) -> None:
+        assert handler.transport is not None
+        self._connections = connections
+        self._held = held
+        self._handler = handler
+        self._transport = handler.transport
+        self._content = content
+        self._left = left
+        self._capacity = min(left, capacity)
+        self._buffers = 1
+        self._free: list[bytearray] = []
+        self._lent: dict[int, bytearray] = {}
+        self._buffer: bytearray | None = connections.buffer(self._capacity)
+        self._at = 0
+        self._filled: deque[memoryview] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        held.content = self
+        self._transport.set_protocol(self)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything has been received."""
+        return not self._left
+
+    async def next(self) -> memoryview | None:
+        """Return a filled buffer, to be given back, or ``None`` at the end of the body."""
+        while not self._filled:
+            if not self._left:
+                return None
+            if self._error is not None:
+                raise self._error
+            self._held.waits_since = self._connections.now()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                self._held.waits_since = NEVER
+        return self._filled.popleft()
+
+    def give_back(self, view: memoryview) -> None:
+        """Let a buffer be used again."""
+        buffer = self._lent.pop(id(view), None)
+        if buffer is None:
+            return
+        view.release()
+        if not self._left:
+            self._connections.spare(buffer)
+        elif self._buffer is None:
+            self._buffer, self._at = buffer, 0
+            self._transport.resume_reading()
+        else:
+            self._free.append(buffer)
+
+    def set_exception(self, error: BaseException) -> None:
+        """End it with an error."""
+        self._error = self._error or error
+        self._wake()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go; asyncio asks."""
+        assert self._buffer is not None
+        return memoryview(self._buffer)[self._at : min(self._capacity, self._at + self._left)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take note of bytes that have been received; asyncio tells."""
+        assert self._buffer is not None
+        self._at += nbytes
+        self._left -= nbytes
+        if self._left and self._at < self._capacity:
+            return
+        view = memoryview(self._buffer)[: self._at]
+        self._lent[id(view)] = self._buffer
+        self._filled.append(view)
+        self._buffer, self._at = None, 0
+        if not self._left:
+            self._hand_back()
+        elif self._free:
+            self._buffer = self._free.pop()
+        elif self._buffers == 1:
+            self._buffers, self._buffer = 2, self._connections.buffer(self._capacity)
+        else:
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """Let the transport close; asyncio tells."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what is still awaited; asyncio tells."""
+        self.set_exception(aiohttp.ClientPayloadError("Response payload is not completed"))
+        self._handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Nothing is written meanwhile."""
+
+    def resume_writing(self) -> None:
+        """Nothing is written meanwhile."""
+
+    def _hand_back(self) -> None:
+        """Give the connection back to aiohttp, with a parser that is at the beginning of an answer."""
+        self._held.content = None
+        self._transport.set_protocol(self._handler)
+        self._content.feed_eof()
+        self._connections.prepare(self._handler)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Connections:
@@ -108,6 +256,7 @@ class Connections:
         self._idle: dict[str, list[_Held]] = {}
         self._busy: set[_Held] = set()
         self._watch: asyncio.TimerHandle | None = None
+        self._spare: list[bytearray] = []
         self._heads: dict[str, tuple[Mapping[str, str], bytes]] = {}
         self.now = asyncio.get_running_loop().time
 
@@ -159,6 +308,22 @@ class Connections:
         self._idle.clear()
         self._busy.clear()
 
+    def prepare(self, handler: ResponseHandler) -> None:
+        """Let a connection expect an answer."""
+        handler.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=self._read_buffer)
+
+    def buffer(self, size: int) -> bytearray:
+        """Return a buffer of at least this size; memory that was used before is cheaper than new."""
+        for place, buffer in enumerate(self._spare):
+            if size <= len(buffer) <= 2 * size:
+                return self._spare.pop(place)
+        return bytearray(size)
+
+    def spare(self, buffer: bytearray) -> None:
+        """Take back a buffer."""
+        if len(self._spare) < SPARE_BUFFERS:
+            self._spare.append(buffer)
+
     def _kept(self, origin: str) -> _Held | None:
         idle = self._idle.get(origin)
         while idle:
@@ -199,9 +364,7 @@ class Connections:
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         assert connection.protocol is not None
-        connection.protocol.set_response_params(
-            read_until_eof=True, auto_decompress=False, read_bufsize=self._read_buffer
-        )
+        self.prepare(connection.protocol)
         return _Held(connection, origin)
 
     def _head(self, origin: str, url: URL, headers: Mapping[str, str]) -> bytes:

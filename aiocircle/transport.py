@@ -8,7 +8,8 @@ this module as an exception is ours: aiohttp's own carry the request's headers, 
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self
 
 import aiohttp
@@ -16,7 +17,7 @@ from aiohttp.http import HttpProcessingError
 from attrs import field, frozen, validators
 from yarl import URL
 
-from aiocircle.bulk import Connections, Reply
+from aiocircle.bulk import Connections, Inflow, Reply
 from aiocircle.errors import (
     AioCircleError,
     ConnectError,
@@ -81,6 +82,21 @@ class Answer:
     def is_over(self) -> bool:
         """Whether the whole body has been read."""
         return self._response.content.at_eof()
+
+    def inflow(self, left: int, capacity: int) -> tuple[bytes, Inflow | None]:
+        """Return what has arrived of the body's other ``left`` bytes, and a faster way to the rest of them, if any."""
+        return self._response.inflow(left, capacity) if isinstance(self._response, Reply) else (b"", None)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Name what goes wrong while an inflow is read."""
+        try:
+            yield
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            failure = _translate(error, self._host, self._timeouts)
+        else:
+            return
+        raise failure
 
     async def chunk(self) -> bytes:
         """Return the body's next bytes as they arrived, in no particular size; empty at its end.

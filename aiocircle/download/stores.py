@@ -136,7 +136,7 @@ class LocalStore:
                 os.unlink(name, dir_fd=self._parts_handle)
             return False
 
-    def write(self, target: SafePath, chunks: Sequence[bytes]) -> None:
+    def write(self, target: SafePath, chunks: Sequence[bytes | memoryview]) -> None:
         """Store a whole file at once.
 
         Raises:
@@ -172,7 +172,7 @@ class LocalStore:
         with explained(f"{self.root}/{OWN_DIRECTORY}"):
             part.descriptor = os.open(part.name, NEW_FILE, 0o666, dir_fd=self._parts_handle)
 
-    def append(self, part: Part, target: SafePath, chunks: Sequence[bytes]) -> None:
+    def append(self, part: Part, target: SafePath, chunks: Sequence[bytes | memoryview]) -> None:
         """Write more of a part, as many chunks with one call as the system takes."""
         with explained(str(target)):
             _write_chunks(part.descriptor, chunks)
@@ -271,7 +271,7 @@ class LocalStore:
         self._parts_handle = self._lock_handle = self._root_handle = -1
 
 
-def _write_chunks(descriptor: int, chunks: Sequence[bytes]) -> None:
+def _write_chunks(descriptor: int, chunks: Sequence[bytes | memoryview]) -> None:
     for start in range(0, len(chunks), MOST_CHUNKS):
         some = chunks[start : start + MOST_CHUNKS]
         written = os.writev(descriptor, some)
@@ -281,7 +281,7 @@ def _write_chunks(descriptor: int, chunks: Sequence[bytes]) -> None:
             written -= len(chunk)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     written = os.write(descriptor, data)
     while written < len(data):
         data = data[written:]

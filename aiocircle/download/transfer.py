@@ -10,7 +10,7 @@ A write in a thread cannot be stopped. Cancellation therefore waits for it befor
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -26,11 +26,12 @@ from aiocircle.download.stores import LocalStore, Part
 from aiocircle.errors import IntegrityError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
-from aiocircle.transport import Answer
+from aiocircle.transport import Answer, Inflow
 
 T = TypeVar("T")
 OK = 200
 MOST_HOPS = 4
+WORTH_AN_INFLOW = 256 * 1024  # bytes still to come
 SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
 
 
@@ -88,7 +89,7 @@ class Transfer:
         """Call a blocking function in one of the threads."""
         return await in_thread(self.threads, function, *arguments)
 
-    def write(self, target: SafePath, chunks: list[bytes], artifact: str) -> int:
+    def write(self, target: SafePath, chunks: Sequence[bytes | memoryview], artifact: str) -> int:
         """Store a whole file and record it; blocks."""
         size = sum(map(len, chunks))
         self.store.write(target, chunks)
@@ -110,7 +111,7 @@ class _Small:
     """A file on its way to a thread: all its bytes, and who waits for it."""
 
     target: SafePath
-    chunks: list[bytes]
+    chunks: Sequence[bytes | memoryview]
     artifact: str
     waiter: asyncio.Future[int]
     size: int = 0
@@ -131,7 +132,7 @@ class SmallFiles:
         self._hops = 0
         self._most = 1
 
-    async def write(self, target: SafePath, chunks: list[bytes], artifact: str) -> int:
+    async def write(self, target: SafePath, chunks: Sequence[bytes | memoryview], artifact: str) -> int:
         """Store and record a file, and return its size; what is begun is finished even when cancelled."""
         loop = asyncio.get_running_loop()
         file = _Small(target, chunks, artifact, loop.create_future())
@@ -195,10 +196,12 @@ class _Arrival:
         self._artifact = artifact
         self._emit: EventHandler = transfer.session.emit
         self._watched = transfer.session.watched
-        self._gathered: list[bytes] = []
+        self._gathered: list[bytes | memoryview] = []
         self._gathered_size = 0
         self._handed_over = 0
         self._part: Part | None = None
+        self._inflow: Inflow | None = None
+        self._lent: memoryview | None = None
         self._write: asyncio.Task[None] | None = None
 
     async def receive(self) -> int:
@@ -218,7 +221,9 @@ class _Arrival:
                 else:
                     for piece in body.feed(chunk):
                         await self._gather(piece)
-                if self._gathered_size >= self._transfer.batch:
+                if body.is_plain and answer.size is not None and answer.size - self._gathered_size >= WORTH_AN_INFLOW:
+                    await self._take_in(body, answer.size - self._handed_over - self._gathered_size)
+                elif self._gathered_size >= self._transfer.batch:
                     await self._hand_over()
             body.end()
             if self._part is None:
@@ -231,6 +236,31 @@ class _Arrival:
             await self._drop()
             raise
         return size
+
+    async def _take_in(self, body: Body, left: int) -> None:
+        """Take in the rest of a body buffer by buffer; what fits into one need not wait for a part to be opened."""
+        batch = self._transfer.batch
+        first, inflow = self._answer.inflow(left, left if left <= 2 * batch else batch)
+        if first:
+            body.count(first)
+            self._gathered.append(first)
+            self._gathered_size += len(first)
+        if inflow is None:
+            return
+        self._inflow = inflow
+        while True:
+            with self._answer.named():
+                view = await inflow.next()
+            if view is None:
+                return
+            body.count(view)
+            self._gathered.append(view)
+            self._gathered_size += len(view)
+            before, self._lent = self._lent, view
+            if self._part is not None or not inflow.is_complete:
+                await self._hand_over()
+                if before is not None:
+                    inflow.give_back(before)  # it is written, now that the next one is under way
 
     async def _gather(self, piece: bytes) -> None:
         self._gathered.append(piece)
@@ -258,16 +288,24 @@ class _Arrival:
             write, self._write = self._write, None
             await finish(write)
 
+    def _give_back(self) -> None:
+        if self._inflow is not None and self._lent is not None:
+            self._gathered = []
+            self._inflow.give_back(self._lent)
+
     async def _complete_small(self) -> int:
         size = await self._transfer.small.write(self._target, self._gathered, self._artifact)
+        self._give_back()
         if self._watched(TransferProgress):
             self._emit(TransferProgress(target=str(self._target), received=size))
         return size
 
     async def _complete(self, part: Part) -> int:
         transfer = self._transfer
-        await self._hand_over()
+        if self._gathered:
+            await self._hand_over()
         await self._written()
+        self._give_back()
         await transfer.hop(transfer.commit, part, self._target, self._artifact, self._handed_over)
         return self._handed_over
 
