@@ -219,6 +219,7 @@ class Download:
                     await self._worker(items, turn, transfer, group.cancel_scope, lambda: workers > crowd.size)
                 finally:
                     workers -= 1
+                    transfer.batch = self._batch(max(workers, 1))
 
             def join() -> None:
                 nonlocal workers
