@@ -1,6 +1,7 @@
 """Addresses as the API and its redirects name them: used byte for byte, or refused."""
 
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 from yarl import URL
@@ -29,11 +30,35 @@ def parse_address(text: str, *, base: URL | None = None) -> URL:
     url = _url_of(text, base)
     if url is None:
         raise UnsafeAddressError(f"{safe_url(text)} is not a complete http or https address")
-    if url.user is not None or url.password is not None:
+    if _has_credentials(url.scheme, url.raw_authority):
         raise UnsafeAddressError(f"{safe_url(text)} carries credentials in the address")
     if base is not None and base.scheme == "https" and url.scheme == "http":
         raise UnsafeAddressError(f"{safe_url(str(base))} redirects from https to http")
     return url
+
+
+# What an origin decides is decided once: a run asks a few of them for many files.
+@lru_cache(maxsize=256)
+def _is_usable(scheme: str, authority: str) -> bool:
+    url = URL(f"{scheme}://{authority}/", encoded=True)
+    return bool(scheme in DEFAULT_PORTS and url.port and normal_host(url.host or ""))
+
+
+@lru_cache(maxsize=256)
+def _has_credentials(scheme: str, authority: str) -> bool:
+    url = URL(f"{scheme}://{authority}/", encoded=True)
+    return url.user is not None or url.password is not None
+
+
+@lru_cache(maxsize=256)
+def _origin(scheme: str, authority: str) -> str:
+    url = URL(f"{scheme}://{authority}/", encoded=True)
+    return f"{url.scheme}://{url.host}:{url.port}"
+
+
+def origin_named(url: URL) -> str:
+    """Return ``scheme://host:port``, the port always named."""
+    return _origin(url.scheme, url.raw_authority)
 
 
 def _url_of(text: str, base: URL | None) -> URL | None:
@@ -41,7 +66,7 @@ def _url_of(text: str, base: URL | None) -> URL | None:
         url = URL(text if SENDABLE.fullmatch(text) else quote(text, safe=PRINTABLE), encoded=True)
         if base is not None and not url.scheme:
             url = base.join(url)
-        usable = url.scheme in DEFAULT_PORTS and url.port and normal_host(url.host or "")
+        usable = _is_usable(url.scheme, url.raw_authority)
     except (ValueError, UnicodeError):
         return None
     return url if usable else None

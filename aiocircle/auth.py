@@ -422,4 +422,6 @@ def safe_url(url: str) -> str:
         return "<malformed address>"
     host = match["host"] if match else ""
     shown = f"{scheme}{separator}{host}{slash}{path}"
+    if shown.isprintable():
+        return shown
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown)

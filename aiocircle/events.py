@@ -161,6 +161,14 @@ Event = (
 EventHandler = Callable[[Event], None]
 
 
+def kinds_of(handler: EventHandler) -> frozenset[type] | None:
+    """Return the kinds of events that a handler looks at, its attribute ``kinds``; ``None`` where it has none: all.
+
+    What nobody looks at need not be made, which matters for what happens with every file.
+    """
+    return frozenset() if handler is ignore else getattr(handler, "kinds", None)
+
+
 def ignore(_event: Event) -> None:
     """Take no notice: what a client without ``on_event`` does."""
 
@@ -176,4 +184,5 @@ def guarded(handler: EventHandler) -> EventHandler:
         except Exception:
             logger.exception("on_event failed for %s", type(event).__name__)
 
+    handle.kinds = kinds_of(handler)  # type: ignore[attr-defined]
     return handle

@@ -21,7 +21,7 @@ from attrs import define, evolve, field, frozen
 from yarl import URL
 
 from aiocircle._version import __version__
-from aiocircle.addresses import parse_address
+from aiocircle.addresses import origin_named, parse_address
 from aiocircle.auth import AuthScheme, Token, TokenScope, redact, safe_url
 from aiocircle.clock import Clock
 from aiocircle.codec import parse_json
@@ -34,7 +34,7 @@ from aiocircle.errors import (
     UnsafeAddressError,
     api_error_class,
 )
-from aiocircle.events import DeprecationNoticed, EventHandler, RequestSent, Retried, ignore
+from aiocircle.events import DeprecationNoticed, Event, EventHandler, RequestSent, Retried, kinds_of
 from aiocircle.operation import IDEMPOTENT_METHODS
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
@@ -58,6 +58,8 @@ REFUSALS = frozenset({429, 503})
 UNSATISFIABLE = 416
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 USER_AGENT = f"aiocircle/{__version__} Python/{platform.python_version()}"
+
+FILE_HEADERS: Mapping[str, str] = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
 
 HINTS = {
     401: "the host does not know this token: is CIRCLE_TOKEN a valid personal API token, and for this host?",
@@ -147,7 +149,9 @@ class Session:
         self._max_wait = max_wait
         self.clock = clock
         self.emit = on_event
+        self._kinds = kinds_of(on_event)
         self._noticed: set[str] = set()
+        self._file_headers: dict[str, Mapping[str, str]] = {}  # those for files differ by their host only
         self._credentials_of: dict[tuple[str, str | None, int | None], dict[str, str]] = {}
 
     def adapted(self, *, policy: RetryPolicy, timeouts: Timeouts, max_wait: float) -> "Session":
@@ -155,6 +159,10 @@ class Session:
         other = copy.copy(self)
         other._policy, other._timeouts, other._max_wait = policy, timeouts, max_wait  # noqa: SLF001 -- our own
         return other
+
+    def watched(self, kind: type[Event]) -> bool:
+        """Tell whether anybody looks at events of this kind; what happens with every file asks first."""
+        return self._kinds is None or kind in self._kinds
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -253,24 +261,30 @@ class Session:
         url: str,
         consume: Callable[[Answer], Awaitable[T]],
         conditions: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        refused: Callable[[], None] | None = None,
     ) -> T:
         """Get a file by the address the API listed, through its redirects, and return what ``consume`` makes of it.
 
         Each attempt calls ``consume`` anew with a 2xx answer; a ``TransportError`` it raises leads to the next attempt.
         ``conditions`` may give further headers to each attempt, those of a range; then 416 is an answer, too.
+        ``refused`` is called when the host pushes back: it refuses for lack of budget, or the connection fails.
 
         Raises:
             UnsafeAddressError: The address, or a redirect of it, may not be followed.
             APIError: The host refused.
             TransportError: No complete answer came, however often it was tried.
         """
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         request = Request(
-            operation="GET artifact", url=parse_address(url), headers=headers, bulk=True, conditions=conditions
+            operation="GET artifact", url=parse_address(url), headers=FILE_HEADERS, bulk=True, conditions=conditions
         )
-        return await self.call(request, consume)
+        return await self.call(request, consume, refused)
 
-    async def call(self, request: Request, consume: Callable[[Answer], Awaitable[T]]) -> T:
+    async def call(
+        self,
+        request: Request,
+        consume: Callable[[Answer], Awaitable[T]],
+        refused: Callable[[], None] | None = None,
+    ) -> T:
         """Send a request until it succeeds or the policy gives up; the general form of ``ask`` and ``fetch``."""
         tries = _Tries(began=self.clock.monotonic())
         while True:
@@ -281,6 +295,8 @@ class Session:
                 if after is None:
                     raise
                 reason = str(error)
+                if refused is not None and (isinstance(error, TransportError) or error.status in REFUSALS):
+                    refused()
             attempt = tries.failures + tries.refusals
             self.emit(Retried(operation=request.operation, attempt=attempt, after=after, reason=reason))
             if after:
@@ -292,6 +308,7 @@ class Session:
             request = evolve(request, headers={**request.headers, **more})
         answer = await self._follow(request, tries)
         try:
+            answer.tries = tries.failures + tries.refusals
             if 200 <= answer.status < 300 or (more and answer.status == UNSATISFIABLE):  # noqa: PLR2004 -- HTTP's successes
                 return await consume(answer)
             raise await self._refusal(request, answer)
@@ -313,16 +330,18 @@ class Session:
 
     async def _exchange(self, request: Request, tries: _Tries) -> Answer:
         url = request.url
-        origin = f"{url.scheme}://{url.host}:{url.port}"
-        route = Route(origin, request.group, not request.bulk)
-        permit = await self.limiter.acquire(route, max_wait=self._max_wait, again=tries.place)
+        origin = origin_named(url)
+        permit = self.limiter.free(origin) if request.bulk and tries.place is None else None
+        if permit is None:
+            route = Route(origin, request.group, not request.bulk)
+            permit = await self.limiter.acquire(route, max_wait=self._max_wait, again=tries.place)
         tries.place = None
         began = self.clock.monotonic()
         try:
             answer = await self._transport.open(
                 request.method,
                 url,
-                headers={**request.headers, **self._credentials(url)},
+                headers=self._headers(request, origin, url),
                 body=request.body,
                 timeouts=self._timeouts,
                 bulk=request.bulk,
@@ -340,10 +359,18 @@ class Session:
         return answer
 
     def _tell(self, request: Request, status: int | None, began: float) -> None:
-        if self.emit is not ignore:
+        if self.watched(RequestSent):
             seconds = self.clock.monotonic() - began
             url = safe_url(str(request.url))
             self.emit(RequestSent(method=request.method, url=url, status=status, seconds=seconds))
+
+    def _headers(self, request: Request, origin: str, url: URL) -> Mapping[str, str]:
+        if request.headers is not FILE_HEADERS:
+            return {**request.headers, **self._credentials(url)}
+        headers = self._file_headers.get(origin)
+        if headers is None:
+            headers = self._file_headers[origin] = {**request.headers, **self._credentials(url)}
+        return headers
 
     def _credentials(self, url: URL) -> dict[str, str]:
         origin = url.scheme, url.raw_host, url.port

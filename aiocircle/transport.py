@@ -8,13 +8,16 @@ this module as an exception is ours: aiohttp's own carry the request's headers, 
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from attrs import field, frozen, validators
 from yarl import URL
 
+from aiocircle.bulk import Connections, Inflow, Reply
 from aiocircle.errors import (
     AioCircleError,
     ConnectError,
@@ -54,12 +57,13 @@ class Answer:
         headers: Header fields, looked up without regard to case.
         size: ``Content-Length`` in bytes, or ``None`` when the host gave none.
         redirected: It came from another address than the one first asked for.
+        tries: Failed tries and refusals before it.
         rate: What its headers say about the rate limit, once they have been read.
     """
 
-    __slots__ = ("_host", "_response", "_timeouts", "headers", "rate", "redirected", "size", "status")
+    __slots__ = ("_host", "_response", "_timeouts", "headers", "rate", "redirected", "size", "status", "tries")
 
-    def __init__(self, response: aiohttp.ClientResponse, host: str, timeouts: Timeouts) -> None:
+    def __init__(self, response: aiohttp.ClientResponse | Reply, host: str, timeouts: Timeouts) -> None:
         self._response = response
         self._host = host
         self._timeouts = timeouts
@@ -67,11 +71,32 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
         self.size = response.content_length
         self.redirected = False
+        self.tries = 0
         self.rate: RateFacts | None = None
 
     def header_fields(self) -> Iterable[tuple[str, str]]:
         """Return every header field, repeated ones repeatedly."""
         return self._response.headers.items()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the whole body has been read."""
+        return self._response.content.at_eof()
+
+    def inflow(self, left: int, capacity: int) -> tuple[bytes, Inflow | None]:
+        """Return what has arrived of the body's other ``left`` bytes, and a faster way to the rest of them, if any."""
+        return self._response.inflow(left, capacity) if isinstance(self._response, Reply) else (b"", None)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Name what goes wrong while an inflow is read."""
+        try:
+            yield
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            failure = _translate(error, self._host, self._timeouts)
+        else:
+            return
+        raise failure
 
     async def chunk(self) -> bytes:
         """Return the body's next bytes as they arrived, in no particular size; empty at its end.
@@ -81,7 +106,8 @@ class Answer:
             DeadlineError: Nothing arrived for ``Timeouts.stall`` seconds.
         """
         try:
-            return await self._response.content.readany()
+            response = self._response
+            return await (response.chunk() if isinstance(response, Reply) else response.content.readany())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             failure = _translate(error, self._host, self._timeouts)
         raise failure  # outside of the handler, so that no context keeps aiohttp's error, and its headers, alive
@@ -143,11 +169,16 @@ class Transport:
             middlewares=(_send_once,),
             trust_env=trust_env,
         )
+        # A session of the caller's may do more with a request than send it, and so may proxies.
+        self._files = Connections(self._session, READ_BUFFER) if self._owned and not trust_env else None
+        self._limits: dict[tuple[Timeouts, bool], aiohttp.ClientTimeout] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._files is not None:
+            self._files.close()
         if self._owned:
             await self._session.close()
 
@@ -175,14 +206,12 @@ class Transport:
             TransportError: No answer came.
             UnsafeAddressError: aiohttp cannot send to this address.
         """
-        limits = aiohttp.ClientTimeout(
-            total=None if bulk else timeouts.total,
-            # In the caller's session it would count the wait for one of its connections, too.
-            connect=timeouts.connect if self._owned else None,
-            sock_connect=timeouts.connect,
-            sock_read=timeouts.stall,
-        )
+        limits = self._limits.get((timeouts, bulk)) or self._limits_of(timeouts, bulk=bulk)
+        response: aiohttp.ClientResponse | Reply
         try:
+            if bulk and self._files is not None and method == "GET" and body is None:
+                response = await self._files.get(url, headers, limits)
+                return Answer(response, url.host or "", timeouts)
             response = await self._session.request(
                 method,
                 url,
@@ -194,11 +223,22 @@ class Transport:
             )
         except _SentOnceError as error:
             failure = _translate(error.reason, url.host or "", timeouts)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             failure = _translate(error, url.host or "", timeouts)
         else:
             return Answer(response, url.host or "", timeouts)
         raise failure
+
+
+    def _limits_of(self, timeouts: Timeouts, *, bulk: bool) -> aiohttp.ClientTimeout:
+        limits = self._limits[timeouts, bulk] = aiohttp.ClientTimeout(
+            total=None if bulk else timeouts.total,
+            # In the caller's session it would count the wait for one of its connections, too.
+            connect=timeouts.connect if self._owned else None,
+            sock_connect=timeouts.connect,
+            sock_read=timeouts.stall,
+        )
+        return limits
 
 
 class _SentOnceError(Exception):
@@ -239,7 +279,7 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
             return TransportError(f"{host} closed the connection without an answer")
         case aiohttp.InvalidURL() | ValueError():
             return UnsafeAddressError("the address is not one that can be asked for")
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return TransportError(f"{host} answered something that is not HTTP")
         case OSError():
             return InterruptedBodyError(f"the connection to {host} broke: {_os_words(error)}")

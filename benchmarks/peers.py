@@ -32,7 +32,7 @@ _RECIPE: Final = f"""cd "$OUTPUT" && {_LISTED} | wget --header="Circle-Token: $C
 
 _CURL: Final = f"""set -o pipefail
 {_LISTED} | sed -E 's#^.*/artifacts/(.*)$#url = "&"\\noutput = "\\1"#' > listing.txt && cd "$OUTPUT" &&
-exec curl -s --no-progress-meter --fail --parallel --parallel-max 64 --create-dirs \
+exec curl -s --no-progress-meter --fail --parallel --parallel-max AT_ONCE --create-dirs \
     --header "Circle-Token: $CIRCLE_TOKEN" --config ../listing.txt"""
 
 _ARIA2: Final = f"""set -o pipefail
@@ -65,12 +65,14 @@ class Peer:
         missing: What it needs and this machine lacks; empty if it can run.
         version: The version of what does the work.
         command: The command for a task.
+        is_for_slow_links: It differs from another one in how many files are in flight, which matters there only.
     """
 
     name: str
     missing: Callable[[], str]
     version: Callable[[], str]
     command: Callable[[Task], list[str]]
+    is_for_slow_links: bool = False
 
 
 def _programs(*names: str) -> Callable[[], str]:
@@ -123,11 +125,23 @@ def _ours(task: Task) -> list[str]:
     return [sys.executable, "-m", "aiocircle", "download", PROJECT, *options]
 
 
+def _ours_128(task: Task) -> list[str]:
+    return [*_ours(task), "--concurrency", "128"]
+
+
 _PEERS: Final = (
     Peer(RECIPE, _programs("bash", "curl", "grep", "wget"), _version_of_program("wget"), _shell(_RECIPE)),
-    Peer("curl-parallel", _programs("bash", "curl", "grep", "sed"), _version_of_program("curl"), _shell(_CURL)),
+    Peer("curl-parallel", _programs("bash", "curl", "grep", "sed"), _version_of_program("curl"), _shell(_CURL.replace("AT_ONCE", "64"))),
     Peer("aria2c", _programs("bash", "curl", "grep", "sed", "aria2c"), _version_of_program("aria2c"), _shell(_ARIA2)),
     Peer("aiofiles-script", _modules("aiohttp", "aiofiles"), _version_of_packages("aiohttp", "aiofiles"), _naive),
     Peer(OURS, _modules("aiocircle.__main__"), _own_version, _ours),
+    Peer(
+        "curl-parallel-128",
+        _programs("bash", "curl", "grep", "sed"),
+        _version_of_program("curl"),
+        _shell(_CURL.replace("AT_ONCE", "128")),
+        is_for_slow_links=True,
+    ),
+    Peer("aiocircle-128", _modules("aiocircle.__main__"), _own_version, _ours_128, is_for_slow_links=True),
 )
 PEERS: Final[Mapping[str, Peer]] = {peer.name: peer for peer in _PEERS}

@@ -10,6 +10,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -32,12 +33,24 @@ _START_SECONDS: Final = 10
 
 @frozen
 class Workload:
-    """One job's artifacts: so many files of one size."""
+    """One job's artifacts: so many files of one size; and the link to them.
+
+    Attributes:
+        delay: Seconds by which every answer comes later.
+        rate: Bytes a second that a connection carries; 0 for what it can.
+    """
 
     name: str
     job: int
     count: int
     size: int
+    delay: float = 0.0
+    rate: float = 0.0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the link has latency."""
+        return bool(self.delay)
 
     @property
     def total(self) -> int:
@@ -46,18 +59,24 @@ class Workload:
 
     def __str__(self) -> str:
         unit, divisor = ("MiB", MIB) if self.size >= MIB else ("KiB", KIB)
-        return f"{self.name}: {self.count:,} x {self.size // divisor} {unit}"
+        link = f", {self.delay * 1000:g} ms an answer" if self.delay else ""
+        link += f", {self.rate / 1e6:g} MB/s a connection" if self.rate else ""
+        return f"{self.name}: {self.count:,} x {self.size // divisor} {unit}{link}"
 
 
 FULL: Final = (
     Workload("small", 1, 10_000, 8 * KIB),
     Workload("medium", 2, 1_000, MIB),
     Workload("large", 3, 4, 512 * MIB),
+    Workload("far", 4, 2_000, 32 * KIB, delay=0.05),
+    Workload("narrow", 5, 2_000, 32 * KIB, delay=0.02, rate=20e6),
 )
 QUICK: Final = (
     Workload("small", 1, 1_000, 8 * KIB),
     Workload("medium", 2, 100, MIB),
     Workload("large", 3, 2, 128 * MIB),
+    Workload("far", 4, 200, 32 * KIB, delay=0.05),
+    Workload("narrow", 5, 200, 32 * KIB, delay=0.02, rate=20e6),
 )
 
 
@@ -77,6 +96,24 @@ def served(nginx: str, prefix: Path) -> Iterator[str]:
     process = subprocess.Popen(command)
     try:
         _wait_for(process, port, prefix)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def reached(workload: Workload, origin: str) -> Iterator[str]:
+    """Give the origin by which a workload is reached: through a slow link, if it has one."""
+    if not workload.is_slow:
+        yield origin
+        return
+    port = _free_port()
+    link = [sys.executable, str(Path(__file__).with_name("slow.py")), str(port), origin.rsplit(":", 1)[1]]
+    process = subprocess.Popen([*link, str(workload.delay), str(workload.rate)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -173,6 +210,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=1024;
         root {prefix};
+        absolute_redirect off;
         if ($http_circle_token != "{TOKEN}") {{ return 401; }}
         location ~ ^/api/v2/project/{PROJECT}/(?<job>[0-9]+)/artifacts$ {{
             default_type application/json;

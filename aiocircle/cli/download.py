@@ -54,7 +54,7 @@ class Files:
         max_size: Bytes at most.
         shard: A part of all.
         layout: A template for names below the directory.
-        concurrency: Files in flight.
+        concurrency: Files in flight; ``None`` for as many as help.
         fsync: Flush each file before it gets its name.
         dry_run: Print names, fetch nothing.
         plan: A file to write what would be fetched to.
@@ -77,7 +77,9 @@ class Files:
         str | None, Parameter(help="Only part I of N: each file is in one part.", metavar="I/N", group=SELECTION)
     ] = None
     layout: Annotated[str | None, _files("Names, such as {branch}/{job_name}/{path}.", metavar="TEMPLATE")] = None
-    concurrency: Annotated[int, _files("Files in flight at once (64).", metavar="N", validator=more_than_zero)] = 64
+    concurrency: Annotated[
+        int | None, _files("Files in flight (64 at first, then what helps).", metavar="N", validator=more_than_zero)
+    ] = None
     fsync: Annotated[bool, _files("Flush each file to the disk before naming it.")] = False
     dry_run: Annotated[bool, _files("Print the names, fetch nothing.")] = False
     plan: Annotated[
@@ -164,6 +166,8 @@ class Fetch:
             self.progress(event)
             narrator(event)
 
+        # Nobody sees the progress of a quiet run.
+        observe.kinds = narrator.kinds | (frozenset() if self.output.quiet else self.progress.kinds)  # type: ignore[attr-defined]
         async with self.access.client(on_event=observe) as client:
             if self.files.plan is not None:
                 return await self._planned(client, self.files.plan)

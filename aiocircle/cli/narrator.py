@@ -36,6 +36,11 @@ class Narrator:
         for sentences in (_ALWAYS, _VERBOSE, _VERY_VERBOSE)[: level + 1]:
             self._sentences.update(sentences)
 
+    @property
+    def kinds(self) -> frozenset[type]:
+        """The events that have a line at this level."""
+        return frozenset(self._sentences)
+
     def __call__(self, event: Event) -> None:
         """Write the event, if it is one of this level."""
         sentence = self._sentences.get(type(event))

@@ -70,6 +70,11 @@ class Progress:
             LimitWaited: self._waited,
         }
 
+    @property
+    def kinds(self) -> frozenset[type]:
+        """The events that are counted."""
+        return frozenset(self._handlers)
+
     def __call__(self, event: Event) -> None:
         """Count an event."""
         handler = self._handlers.get(type(event))

@@ -32,8 +32,11 @@ def retry(
     /,
     *,
     concurrency: Annotated[
-        int, Parameter(help="Files in flight at once (64).", group=FILES, metavar="N", validator=more_than_zero)
-    ] = 64,
+        int | None,
+        Parameter(
+            help="Files in flight (64 at first, then what helps).", group=FILES, metavar="N", validator=more_than_zero
+        ),
+    ] = None,
     fsync: Annotated[bool, Parameter(help="Flush each file to the disk before naming it.", group=FILES)] = False,
     connection: Annotated[Connection, FLAT] = USUAL_CONNECTION,
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,

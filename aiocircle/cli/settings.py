@@ -31,9 +31,9 @@ CONNECTION = Group.create_ordered("Connection")
 DISPLAY = Group.create_ordered("Display")
 
 
-def more_than_zero(_type: Any, value: float) -> None:
+def more_than_zero(_type: Any, value: float | None) -> None:
     """Refuse 0, what is below, and what is no number."""
-    if not value > 0:
+    if value is not None and not value > 0:
         raise ValueError("It must be more than 0.")
 
 

@@ -83,7 +83,7 @@ class Again(Download):
                 async with aclosing(self._items_of(failures, claims)) as items:
                     async for item in items:
                         self._planned += 1
-                        self._session.emit(ItemPlanned(target=str(item.placed.path), total=self._planned))
+                        self._session.emit(ItemPlanned(target=item.target, total=self._planned))
                         yield item
             except (AuthenticationError, WaitTooLongError):
                 raise
@@ -120,7 +120,8 @@ class Again(Download):
         if failed is not None and failed.target and artifact.url:
             path = SafePath(tuple(failed.target.split("/")))
             placed = claims.claim(PlacedPath(path), f"{failed.source.identity} {artifact.url}")
-            return Item(evolve(_outcome_of(failed), target=str(placed.path)), placed, artifact.url, failed.source)
+            source = failed.source
+            return Item(source.job, source.node, source.path, placed, str(placed.path), artifact.url, source)
         return self._place(ref, artifact, claims) if failed is not None or all_of_it else None
 
     async def _jobs_in(self, place: JobRef) -> list[JobRef]:

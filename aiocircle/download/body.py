@@ -36,7 +36,7 @@ class Hash(Protocol):
         """The length of the digest in bytes."""
         ...
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Take in more bytes."""
         ...
 
@@ -68,6 +68,12 @@ class Body:
     def is_plain(self) -> bool:
         """Whether the bytes on the wire are the file's, one for one."""
         return self._decoder is None
+
+    def count(self, data: bytes | memoryview) -> None:
+        """Take bytes from the wire that are the file's: what ``feed`` does for a plain body."""
+        self._received += len(data)
+        if self._hash:
+            self._hash.update(data)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take bytes from the wire and yield the file's."""

@@ -10,6 +10,7 @@ token is refused, the disk is full, the network is gone. When only the listing c
 
 import asyncio
 import resource
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
@@ -18,11 +19,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from attrs import evolve, field, frozen, validators
+from attrs import define, evolve, field, frozen, validators
 
 from aiocircle.api import Artifact
 from aiocircle.auth import safe_url
 from aiocircle.download.crawl import JobRef, ListingFailed, Skipped
+from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import Shard, SizeRange, UnwantedSize, artifact_filter
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
 from aiocircle.download.ledger import Ledger
@@ -31,7 +33,7 @@ from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Failed, Source
-from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
+from aiocircle.download.report import ItemOutcome, ItemStatus, Report, Tally, outcome_of
 from aiocircle.download.selection import Selection
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
@@ -53,6 +55,7 @@ THREADS = 4  # writers; more than the cores of a usual machine gain nothing
 BROKEN_IN_A_ROW = 50  # items or listings, each after all its tries, before the network counts as gone
 DESCRIPTORS_OF_A_FILE = 3  # its part, its connection to the storage, and the idle one to the host of its address
 SPARE_DESCRIPTORS = 24  # for the interpreter, the ledger, the listings' connections, the store's own
+LOAD_SECONDS = 0.04  # over which the processor's load is taken
 PLENTY_OF_DESCRIPTORS = 256
 
 
@@ -61,7 +64,7 @@ class DownloadOptions:
     """How to download.
 
     Attributes:
-        concurrency: Files in flight.
+        concurrency: Files in flight; ``None`` for 64 at first, more while that brings more, less when the host objects.
         buffer: Bytes of file content in memory at most, over all files.
         include: Globs over the artifact's path; empty for everything.
         exclude: Globs over the artifact's path, which win.
@@ -74,7 +77,7 @@ class DownloadOptions:
         dry_run: Decide on names, fetch nothing.
     """
 
-    concurrency: int = field(default=64, validator=validators.ge(1))
+    concurrency: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     buffer: int = field(default=64 * 1024 * 1024, validator=validators.ge(SMALLEST_BATCH))
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -87,14 +90,39 @@ class DownloadOptions:
     dry_run: bool = False
 
 
-@frozen
+@define(eq=False)
 class Item:
-    """An artifact to fetch, with a name of its own."""
+    """An artifact to fetch, with a name of its own.
 
-    outcome: ItemOutcome
+    Attributes:
+        job_number: The job it belongs to.
+        node_index: The parallel node it comes from.
+        path: Its name as listed.
+        placed: Its name below the output.
+        target: The same, as text.
+        url: Its address as listed.
+        artifact: What it is, for the ledger.
+    """
+
+    job_number: int | None
+    node_index: int | None
+    path: str | None
     placed: PlacedPath
+    target: str
     url: str
     artifact: Source
+
+    def outcome(self, status: ItemStatus, size: int = 0) -> ItemOutcome:
+        """Return what became of it."""
+        return ItemOutcome(
+            target=self.target,
+            status=status,
+            size=size,
+            job_number=self.job_number,
+            node_index=self.node_index,
+            path=self.path,
+            note=self.placed.note,
+        )
 
 
 class Download:
@@ -139,6 +167,8 @@ class Download:
         self._broken = 0
         self._ledger: Ledger | None = None
         self._is_complete = True
+        self._all_listed = False
+        self._job: tuple[JobRef, Source] | None = None  # the one that was listed last
         self._stopped_by: AioCircleError | None = None
         self._outcomes: Outcomes | None = None
         self._began = session.clock.monotonic()
@@ -203,15 +233,16 @@ class Download:
         async with aclosing(self._items(Claims())) as items:
             try:
                 async for item in items:
-                    self._note(evolve(item.outcome, status="planned"))
+                    self._note(item.outcome("planned"))
                     if self._outcomes is not None:
                         await self._outcomes.caught_up()
             except AioCircleError as error:
                 self._stopped_by = error
 
     async def _fetch_all(self) -> None:
-        concurrency, kept = affordable(self._options.concurrency)
-        batch = max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * concurrency)))
+        asked = self._options.concurrency
+        most, kept = affordable(asked or MOST)
+        crowd = Crowd(size=asked or FIRST, most=most, fixed=asked is not None)
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiocircle")
         opened = ExitStack()
         try:
@@ -222,8 +253,8 @@ class Download:
             self._ledger = ledger
             await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
-            transfer = Transfer(self._session, store, ledger, threads, batch, self._sizes)
-            await self._work(transfer, claims, concurrency)
+            transfer = Transfer(self._session, store, ledger, threads, self._batch(crowd.size), self._sizes)
+            await self._work(transfer, claims, crowd)
             if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
@@ -239,24 +270,60 @@ class Download:
         finally:
             threads.shutdown(wait=False)
 
-    async def _work(self, transfer: Transfer, claims: Claims, concurrency: int) -> None:
+    def _batch(self, in_flight: int) -> int:
+        return max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * in_flight)))
+
+    async def _work(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
             turn = asyncio.Lock()
-            for _ in range(concurrency):
-                group.start_soon(self._worker, items, turn, transfer, group.cancel_scope)
+            monotonic = self._session.clock.monotonic
+            workers = 0
+            load = _Load()
+
+            def arrived(wait: float, size: int | None) -> None:
+                before = crowd.size
+                crowd.arrived(wait, load.now(), self._options.buffer / min(size or BATCH, BATCH))
+                if crowd.size > before:
+                    join()
+
+            async def work() -> None:
+                nonlocal workers
+                try:
+                    await self._worker(items, turn, transfer, group.cancel_scope, lambda: workers > crowd.size)
+                finally:
+                    workers -= 1
+                    transfer.batch = self._batch(max(workers, 1))
+
+            def join() -> None:
+                nonlocal workers
+                while workers < crowd.size and not self._all_listed:
+                    workers += 1
+                    group.start_soon(work)
+                transfer.batch = self._batch(max(workers, 1))
+
+            transfer.arrived, transfer.refused = arrived, lambda: crowd.refused(monotonic())
+            join()
 
     async def _worker(
-        self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, transfer: Transfer, scope: anyio.CancelScope
+        self,
+        items: AsyncGenerator[Item, None],
+        turn: asyncio.Lock,
+        transfer: Transfer,
+        scope: anyio.CancelScope,
+        is_too_many: Callable[[], bool],
     ) -> None:
         # A cancellation reaches a task only where it waits, and a request is sent before that.
-        while not scope.cancel_called and (item := await self._next(items, turn, scope)) is not None:
+        while not scope.cancel_called and not is_too_many():
+            if (item := await self._next(items, turn, scope)) is None:
+                self._all_listed = True
+                return
             try:
                 self._note(await self._fetch(item, transfer))
                 self._broken = 0
             except UnwantedSize as unwanted:
-                self._note(evolve(item.outcome, target="", status="skipped", reason=str(unwanted)))
+                self._note(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
             except AioCircleError as error:
-                self._note_failure(item.outcome, item.artifact, error)
+                self._note_failure(item.outcome("failed"), item.artifact, error)
                 self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
                 if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
                     self._stopped_by = self._stopped_by or error
@@ -282,8 +349,8 @@ class Download:
         size = await transfer.present(target, item.artifact)
         if size is not None:
             self._sizes.check(size)
-            return evolve(item.outcome, status="present", size=size)
-        return evolve(item.outcome, status="stored", size=await transfer.run(item.url, target, item.artifact))
+            return item.outcome("present", size)
+        return item.outcome("stored", await transfer.run(item.url, target, item.artifact))
 
     async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
         """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
@@ -295,7 +362,8 @@ class Download:
                     case Listed(job=job, artifact=artifact):
                         if (item := self._place(job, artifact, claims)) is not None:
                             self._planned += 1
-                            self._session.emit(ItemPlanned(target=str(item.placed.path), total=self._planned))
+                            if self._session.watched(ItemPlanned):
+                                self._session.emit(ItemPlanned(target=item.target, total=self._planned))
                             yield item
                     case JobListed(job=job):
                         self._tally.jobs += 1
@@ -314,23 +382,23 @@ class Download:
         """Give an artifact its name; one that can have none is noted and dropped, one that is not wanted dropped."""
         if not self._wanted(artifact):
             return None
-        outcome = ItemOutcome(
-            target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
-        )
-        source = source_of(job, artifact)
+        if self._job is None or self._job[0] is not job:
+            self._job = job, source_of(job)
+        source = _source_in(self._job[1], artifact)
         try:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
-            placed = claims.claim(self._layout.place(_place_of(job, artifact)), f"{source.identity} {artifact.url}")
-            if self._options.shard is not None and source.identity not in self._options.shard:
+            identity = source.identity
+            placed = claims.claim(self._layout.place(_place_of(job, artifact, source)), f"{identity} {artifact.url}")
+            if self._options.shard is not None and identity not in self._options.shard:
                 return None  # only now: all parts shall agree on who has which name
         except DuplicateClaim as claim:
-            self._note(evolve(outcome, target=str(claim.path), status="duplicate"))
+            self._note(evolve(_unplaced(job, artifact), target=str(claim.path), status="duplicate"))
             return None
         except DownloadError as error:
-            self._note_failure(outcome, source, error)
+            self._note_failure(_unplaced(job, artifact), source, error)
             return None
-        return Item(evolve(outcome, target=str(placed.path), note=placed.note), placed, artifact.url, source)
+        return Item(job.job_number, artifact.node_index, artifact.path, placed, str(placed.path), artifact.url, source)
 
     def _resolve(self, job: JobRef) -> None:
         """What was recorded of a listing that failed holds no longer."""
@@ -353,13 +421,30 @@ class Download:
 
     def _note(self, outcome: ItemOutcome) -> None:
         self._tally.add(outcome)
-        self._session.emit(
-            TransferEnded(target=outcome.target, status=outcome.status, size=outcome.size, reason=outcome.reason)
-        )
+        if self._session.watched(TransferEnded):
+            self._session.emit(
+                TransferEnded(target=outcome.target, status=outcome.status, size=outcome.size, reason=outcome.reason)
+            )
         if self._on_outcome:
             self._on_outcome(outcome)
         if self._outcomes is not None:
             self._outcomes.add(outcome)
+
+
+class _Load:
+    """The share of one processor that this process used of late."""
+
+    def __init__(self) -> None:
+        self._since, self._used, self._share = time.monotonic(), time.process_time(), 1.0
+
+    def now(self) -> float:
+        """Return it."""
+        passed = time.monotonic() - self._since
+        if passed >= LOAD_SECONDS:
+            used = time.process_time()
+            self._share = (used - self._used) / passed
+            self._since, self._used = self._since + passed, used
+        return self._share
 
 
 def affordable(concurrency: int) -> tuple[int, int]:
@@ -372,12 +457,12 @@ def affordable(concurrency: int) -> tuple[int, int]:
     return max(1, min(concurrency, left // DESCRIPTORS_OF_A_FILE)), kept
 
 
-def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:
+def _place_of(job: JobRef, artifact: Artifact, source: Source) -> ArtifactPlace:
     assert job.job_number is not None
     return ArtifactPlace(
-        project=str(job.slug),
+        project=source.slug,
         pipeline_number=job.pipeline_number,
-        workflow_id=None if job.workflow_id is None else str(job.workflow_id),
+        workflow_id=source.workflow,
         workflow_name=job.workflow_name,
         job_number=job.job_number,
         job_name=job.job_name,
@@ -389,8 +474,7 @@ def _place_of(job: JobRef, artifact: Artifact) -> ArtifactPlace:
 
 def source_of(job: JobRef, artifact: Artifact | None = None) -> Source:
     """Return what is recorded of where an artifact belongs; without one, of its job or of its jobs' workflow."""
-    path, address = (None, None) if artifact is None else (artifact.path or "", safe_url(artifact.url or ""))
-    return Source(
+    whole = Source(
         slug=str(job.slug),
         pipeline=job.pipeline_number,
         workflow=None if job.workflow_id is None else str(job.workflow_id),
@@ -398,15 +482,35 @@ def source_of(job: JobRef, artifact: Artifact | None = None) -> Source:
         branch=_text(job.branch),
         job=job.job_number,
         job_name=_text(job.job_name),
-        node=None if artifact is None else artifact.node_index,
-        path=_text(path),
-        address=_text(address),
+    )
+    return whole if artifact is None else _source_in(whole, artifact)
+
+
+def _source_in(job: Source, artifact: Artifact) -> Source:
+    """Return what is recorded of an artifact, given what is of its job."""
+    return Source(
+        slug=job.slug,
+        pipeline=job.pipeline,
+        workflow=job.workflow,
+        workflow_name=job.workflow_name,
+        branch=job.branch,
+        job=job.job,
+        job_name=job.job_name,
+        node=artifact.node_index,
+        path=_text(artifact.path or ""),
+        address=_text(safe_url(artifact.url or "")),
     )
 
 
 def _text(text: str | None) -> str | None:
     """Return text that SQLite can hold: the host's may have lone surrogates."""
     return text if text is None or text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def _unplaced(job: JobRef, artifact: Artifact) -> ItemOutcome:
+    return ItemOutcome(
+        target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
+    )
 
 
 def _ends_the_run(error: AioCircleError) -> bool:

@@ -51,7 +51,7 @@ class Part:
     digest: Hash = field(factory=lambda: hashlib.sha256(usedforsecurity=False))
     kept: Kept | None = None
 
-    def take(self, chunks: Iterable[bytes]) -> None:
+    def take(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Take in bytes that have been written."""
         for chunk in chunks:
             self.digest.update(chunk)

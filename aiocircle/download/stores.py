@@ -13,6 +13,7 @@ A lock keeps two runs from one output. What a killed run left in ``parts`` is co
 
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 import threading
@@ -27,6 +28,7 @@ from aiocircle.download.paths import OWN_DIRECTORY, SafePath
 from aiocircle.errors import StoreError, UnsafePathError
 
 PARTS = "parts"
+MOST_CHUNKS = 512  # in one call; systems take 1024
 KEPT_PARENTS = 8  # open directories a thread keeps; parallel nodes take turns in a listing
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -64,6 +66,7 @@ class LocalStore:
         self._open_parents = threading.local()
         self._handles: set[int] = set()
         self.kept = KeptParts()
+        self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
         """Make the directory, take its lock, and see what a killed run left.
@@ -116,23 +119,42 @@ class LocalStore:
                 os.unlink(name, dir_fd=self._parts_handle)
             return False
 
-    def write(self, target: SafePath, chunks: Sequence[bytes], announce: Callable[[int], object] = int) -> None:
+    def write(
+        self, target: SafePath, chunks: Sequence[bytes | memoryview], announce: Callable[[int], object] = int
+    ) -> None:
         """Store a whole file at once; ``announce`` as with ``commit``.
 
         Raises:
             StoreError: The disk refused.
             UnsafePathError: A link or a file stands where a directory of the path should be.
         """
-        part = Part()
+        name = f"w{next(self._numbers):x}"  # the lock is ours, and what others left under such a name is gone
         try:
-            self.begin(part)
-            with explained(str(target)):
-                for chunk in chunks:
-                    _write_all(part.descriptor, chunk)
-            self.commit(part, target, sum(map(len, chunks)), announce)
+            descriptor = os.open(name, NEW_FILE, 0o666, dir_fd=self._parts_handle)
+        except OSError:
+            with explained(f"{self.root}/{OWN_DIRECTORY}"):
+                raise
+        try:
+            try:
+                if chunks:
+                    _write_chunks(descriptor, chunks)
+                found = os.fstat(descriptor)
+                if self._sync:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if found.st_size != sum(map(len, chunks)):
+                raise StoreError(f"{target}: the disk did not take all bytes", fatal=True)
+            parent = self._parent(target, make=True)
+            announce(found.st_ino)
+            os.rename(name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)
+            if self._sync:
+                os.fsync(parent)
         except BaseException:
-            self.discard(part)
-            raise
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._parts_handle)
+            with explained(str(target)):
+                raise
 
     def begin(self, part: Part) -> None:
         """Open a part; it must be committed or discarded."""
@@ -149,6 +171,12 @@ class LocalStore:
         with suppress(OSError):
             part.close()
         self.kept.keep(part.name)
+
+    def append(self, part: Part, target: SafePath, chunks: Sequence[bytes | memoryview]) -> None:
+        """Write more of a part, as many chunks with one call as the system takes, and take them into its digest."""
+        with explained(str(target)):
+            _write_chunks(part.descriptor, chunks)
+        part.take(chunks)
 
     def commit(self, part: Part, target: SafePath, size: int, announce: Callable[[int], object] = int) -> None:
         """Close a complete part of so many bytes and give it its final name.
@@ -254,10 +282,21 @@ class LocalStore:
         self._parts_handle = self._lock_handle = self._root_handle = -1
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _write_chunks(descriptor: int, chunks: Sequence[bytes | memoryview]) -> None:
+    for start in range(0, len(chunks), MOST_CHUNKS):
+        some = chunks[start : start + MOST_CHUNKS]
+        written = os.writev(descriptor, some)
+        for chunk in some:  # what a short write left over
+            if written < len(chunk):
+                _write_all(descriptor, chunk[written:] if written > 0 else chunk)
+            written -= len(chunk)
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        data = data[written:]
+        written = os.write(descriptor, data)
 
 
 def _is_regular(found: os.stat_result) -> bool:

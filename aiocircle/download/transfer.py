@@ -2,7 +2,7 @@
 
 Bytes are kept as they arrive until a batch is full, and handed to a thread while the next ones arrive: one write under
 way for each file, so at most two batches of a file are in memory. A file that ends within its first batch is opened,
-written, checked off and named in one hop to a thread, since a hop costs as much as the write.
+written, checked off and named in one hop to a thread together with others, since a hop costs more than the write.
 
 A write in a thread cannot be stopped. Cancellation therefore waits for it before the part is closed. A part that can be
 continued is kept, whatever ended the attempt but a verdict on its bytes (`aiocircle.download.resume`).
@@ -10,16 +10,18 @@ continued is kept, whatever ended the attempt but a verdict on its bytes (`aioci
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-import aiofiles
 import anyio
-from aiofiles.threadpool.binary import AsyncBufferedIOBase
-from attrs import evolve, frozen
+from aiofiles.os import wrap
+from attrs import define, field
 
+from aiocircle.bulk import Inflow
 from aiocircle.download.body import Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.ledger import Ledger
@@ -27,16 +29,19 @@ from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Source, Stored
 from aiocircle.download.resume import Action, announced_sha256, is_plain, judge, validator_of
-from aiocircle.download.stores import LocalStore, explained
+from aiocircle.download.stores import LocalStore
 from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
 from aiocircle.transport import Answer
 
 T = TypeVar("T")
+MOST_HOPS = 4
+WORTH_AN_INFLOW = 256 * 1024  # bytes still to come
+SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
 
 
-@frozen
+@define(eq=False)
 class Transfer:
     """Fetches artifacts into a store.
 
@@ -47,6 +52,8 @@ class Transfer:
         threads: Where blocking calls run.
         batch: Bytes gathered before they are written.
         sizes: Which sizes are wanted.
+        arrived: Told the seconds from each request to its first byte, and the size announced.
+        refused: Told that a host pushed back.
     """
 
     session: Session
@@ -55,6 +62,12 @@ class Transfer:
     threads: ThreadPoolExecutor
     batch: int
     sizes: SizeRange = ANY_SIZE
+    arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
+    refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    small: "SmallFiles" = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.small = SmallFiles(self)
 
     async def run(self, url: str, target: SafePath, artifact: Source) -> int:
         """Fetch one artifact and return its size in bytes.
@@ -70,17 +83,21 @@ class Transfer:
         """
         began = self.session.clock.wall()
         kept: Part | None = None
+        asked = 0.0
 
         async def conditions() -> Mapping[str, str]:
-            nonlocal kept
+            nonlocal kept, asked
             kept = await self.hop(self.store.kept.find, artifact.identity) if self.store.kept else None
+            asked = time.monotonic()
             return {} if kept is None or kept.kept is None else kept.kept.conditions()
 
         async def consume(answer: Answer) -> int:
+            if not answer.tries:
+                self.arrived(time.monotonic() - asked, answer.size)
             self.sizes.check_head(answer)
             return await _Arrival(self, answer, target, artifact, began, kept).receive()
 
-        return await self.session.fetch(url, consume, conditions)
+        return await self.session.fetch(url, consume, conditions, self.refused)
 
     async def present(self, target: SafePath, artifact: Source) -> int | None:
         """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
@@ -92,25 +109,114 @@ class Transfer:
         """Call a blocking function in one of the threads."""
         return await in_thread(self.threads, function, *arguments)
 
-    def write(self, target: SafePath, chunks: list[bytes], stored: Stored) -> None:
-        """Store a whole file and record it; blocks."""
+    def write(
+        self, target: SafePath, chunks: Sequence[bytes | memoryview], stored: Callable[[int, str], Stored]
+    ) -> int:
+        """Store a whole file, record it, and return its size; blocks.
+
+        Args:
+            target: Its final name.
+            chunks: Its bytes.
+            stored: Returns what is recorded of it, given its size and SHA-256.
+        """
+        size = sum(map(len, chunks))
         digest = hashlib.sha256(usedforsecurity=False)
         for chunk in chunks:
             digest.update(chunk)
-        with self.ledger.naming(self._ended(stored, digest.hexdigest())) as naming:
+        with self.ledger.naming(stored(size, digest.hexdigest())) as naming:
             self.store.write(target, chunks, naming.announce)
+        return size
 
-    def commit(self, part: Part, target: SafePath, stored: Stored) -> None:
-        """Give a complete part its name and record it; blocks."""
-        with self.ledger.naming(self._ended(stored, part.digest.digest().hex())) as naming:
-            self.store.commit(part, target, stored.size, naming.announce)
-
-    def _ended(self, stored: Stored, sha256: str) -> Stored:
-        return evolve(stored, sha256=sha256, ended=self.session.clock.wall())
+    def commit(self, part: Part, target: SafePath, size: int, stored: Callable[[int, str], Stored]) -> None:
+        """Give a complete part of so many bytes its name and record it; blocks."""
+        with self.ledger.naming(stored(size, part.digest.digest().hex())) as naming:
+            self.store.commit(part, target, size, naming.announce)
 
     def _present(self, target: SafePath, artifact: str) -> int | None:
         recorded = self.ledger.size_of(target, artifact)
         return recorded if recorded is not None and recorded == self.store.size_of(target) else None
+
+
+@define(eq=False)
+class _Small:
+    """A file on its way to a thread: all its bytes, and who waits for it."""
+
+    target: SafePath
+    chunks: Sequence[bytes | memoryview]
+    stored: Callable[[int, str], Stored]
+    waiter: asyncio.Future[int]
+    size: int = 0
+    error: BaseException | None = None
+    over: bool = False
+
+
+class SmallFiles:
+    """Hands whole files to threads: several in one hop, since a hop costs more than a file in the page cache.
+
+    One hop is under way at a time, and files gather meanwhile. Where the disk is slow, so that waiting is what it
+    costs, there are several.
+    """
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+        self._waiting: list[_Small] = []
+        self._hops = 0
+        self._most = 1
+
+    async def write(
+        self, target: SafePath, chunks: Sequence[bytes | memoryview], stored: Callable[[int, str], Stored]
+    ) -> int:
+        """Store and record a file, and return its size; what is begun is finished even when cancelled."""
+        loop = asyncio.get_running_loop()
+        file = _Small(target, chunks, stored, loop.create_future())
+        self._waiting.append(file)
+        if self._hops < self._most:
+            self._hop(loop)
+        try:
+            return await file.waiter
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True):
+                while not file.over:
+                    file.waiter = loop.create_future()
+                    with suppress(asyncio.CancelledError):
+                        await file.waiter
+            if file.error is None and anyio.current_effective_deadline() == -math.inf:
+                return file.size  # the scope around will cancel again: a file that has its name shall be counted
+            raise
+
+    def _hop(self, loop: asyncio.AbstractEventLoop) -> None:
+        share = -(-len(self._waiting) // (self._most - self._hops))
+        batch, self._waiting = self._waiting[:share], self._waiting[share:]
+        self._hops += 1
+        hop = loop.run_in_executor(self._transfer.threads, self._write, batch)
+        hop.add_done_callback(lambda _: self._landed(loop, batch, hop.result()))
+
+    def _landed(self, loop: asyncio.AbstractEventLoop, batch: list[_Small], seconds: float) -> None:
+        self._hops -= 1
+        each = seconds / len(batch)
+        if each > SLOW_FILE:
+            self._most = min(MOST_HOPS, self._most + 1)
+        elif each < SLOW_FILE / 2 and self._most > 1:
+            self._most -= 1
+        for file in batch:
+            file.over = True
+            if file.waiter.done():
+                continue
+            if file.error is None:
+                file.waiter.set_result(file.size)
+            else:
+                file.waiter.set_exception(file.error)
+        while self._waiting and self._hops < self._most:
+            self._hop(loop)
+
+    def _write(self, batch: list[_Small]) -> float:
+        began = time.perf_counter()
+        for file in batch:
+            try:
+                file.size = self._transfer.write(file.target, file.chunks, file.stored)
+            except BaseException as error:  # noqa: BLE001 -- whoever waits for the file gets it
+                file.error = error
+        return time.perf_counter() - began
 
 
 class _Arrival:
@@ -127,12 +233,15 @@ class _Arrival:
         self._kept = kept
         self._validator: str | None = None
         self._emit: EventHandler = transfer.session.emit
-        self._gathered: list[bytes] = []
+        self._watched = transfer.session.watched
+        self._arrived = 0  # bytes of a plain body
+        self._gathered: list[bytes | memoryview] = []
         self._gathered_size = 0
         self._handed_over = 0
         self._part: Part | None = None
-        self._file: AsyncBufferedIOBase | None = None
-        self._write: asyncio.Task[None] | None = None
+        self._inflow: Inflow | None = None
+        self._lent: memoryview | None = None
+        self._write: asyncio.Future[None] | None = None
 
     async def receive(self) -> int:
         """Take in what the answer has of the file and return the file's size in bytes."""
@@ -149,9 +258,12 @@ class _Arrival:
                 await self._take_all()
             else:
                 await self._take_rest(complete=verdict.action is Action.COMPLETE)
+            if self._part is None:
+                answer.close()  # the next request need not wait for the disk to have its connection
+                return await self._complete_small()
             size = 0
             with anyio.CancelScope(shield=True):  # a file that gets its name shall also be counted
-                size = await self._complete()
+                size = await self._complete(self._part)
         except BaseException as error:
             await self._drop(keep=isinstance(error, TransportError) or not isinstance(error, Exception))
             raise
@@ -161,7 +273,8 @@ class _Arrival:
         answer = self._answer
         body = Body(answer.headers, size=answer.size, name=self._target.name)
         self._validator = validator_of(answer.headers) if is_plain(answer.headers) else None
-        self._emit(TransferStarted(target=str(self._target), size=answer.size if body.is_plain else None))
+        if self._watched(TransferStarted):
+            self._emit(TransferStarted(target=str(self._target), size=answer.size if body.is_plain else None))
         await self._take(body)
 
     async def _take_rest(self, *, complete: bool) -> None:
@@ -169,16 +282,18 @@ class _Arrival:
         answer, part = self._answer, self._kept
         assert part is not None
         self._part = part
-        await self._open(self._transfer.store.resume)
+        await self._transfer.hop(self._transfer.store.resume, part)
         self._handed_over = part.size
-        size = part.size if complete else part.size + (answer.size or 0)
-        self._emit(TransferStarted(target=str(self._target), size=size))
-        self._emit(TransferProgress(target=str(self._target), received=part.size))
+        if self._watched(TransferStarted):
+            size = part.size if complete else part.size + (answer.size or 0)
+            self._emit(TransferStarted(target=str(self._target), size=size))
+        if self._watched(TransferProgress):
+            self._emit(TransferProgress(target=str(self._target), received=part.size))
         if not complete:
             # Of the digests only this one is about the bytes that come.
             headers = {"Content-Digest": answer.headers.get("Content-Digest", "")}
             await self._take(Body(headers, size=answer.size, name=self._target.name))
-            await self._hand_over()
+            await self._hand_over(part)
         await self._written()
         announced = announced_sha256(answer.headers)
         if announced is not None and announced != part.digest.digest():
@@ -186,68 +301,111 @@ class _Arrival:
             raise InterruptedBodyError("what was kept and what was missing are not the file that the host announces")
 
     async def _take(self, body: Body) -> None:
-        while chunk := await self._answer.chunk():
-            for piece in body.feed(chunk):
-                await self._gather(piece)
+        """Take in the body. What is left of it in the end is gathered, and without a part it is all of it."""
+        answer = self._answer
+        while not answer.is_over and (chunk := await answer.chunk()):
+            if not body.is_plain:
+                for piece in body.feed(chunk):
+                    self._gather(piece)
+                    await self._hand_over_batch()
+                continue
+            body.count(chunk)
+            self._gather(chunk)
+            left = 0 if answer.size is None else answer.size - self._arrived
+            if left < WORTH_AN_INFLOW or not await self._take_in(body, left):
+                await self._hand_over_batch()
         body.end()
 
-    async def _open(self, how: Callable[[Part], None]) -> None:
-        assert self._part is not None
-        await self._transfer.hop(how, self._part)
-        self._file = await aiofiles.open(self._part.descriptor, "wb", closefd=False, executor=self._transfer.threads)
+    async def _take_in(self, body: Body, left: int) -> bool:
+        """Take in the rest of a body buffer by buffer; what fits into one need not wait for a part to be opened.
 
-    async def _gather(self, piece: bytes) -> None:
+        Returns:
+            Whether that was possible; if not, some of it may have been gathered.
+        """
+        batch = self._transfer.batch
+        first, inflow = self._answer.inflow(left, left if left <= 2 * batch else batch)
+        if first:
+            body.count(first)
+            self._gather(first)
+        if inflow is None:
+            return False
+        self._inflow = inflow
+        while True:
+            with self._answer.named():
+                view = await inflow.next()
+            if view is None:
+                return True
+            body.count(view)
+            self._gather(view)
+            before, self._lent = self._lent, view
+            if self._part is not None or not inflow.is_complete:
+                await self._hand_over(await self._opened())
+                if before is not None:
+                    inflow.give_back(before)  # it is written, now that the next one is under way
+
+    def _gather(self, piece: bytes | memoryview) -> None:
         self._gathered.append(piece)
         self._gathered_size += len(piece)
-        if self._gathered_size >= self._transfer.batch:
-            await self._hand_over()
+        self._arrived += len(piece)
 
-    async def _hand_over(self) -> None:
-        """Let a thread write what is gathered, once the batch before it is written."""
+    async def _hand_over_batch(self) -> None:
+        if self._gathered_size >= self._transfer.batch:
+            await self._hand_over(await self._opened())
+
+    async def _opened(self) -> Part:
         if self._part is None:
             self._part = new_part(self._artifact.identity, self._validator, self._answer.size)
-            await self._open(self._transfer.store.begin)
-        assert self._file is not None
-        await self._written()
-        self._write = asyncio.ensure_future(self._append(self._gathered))
-        self._handed_over += self._gathered_size
-        self._emit(TransferProgress(target=str(self._target), received=self._gathered_size))
-        self._gathered, self._gathered_size = [], 0
+            await self._transfer.hop(self._transfer.store.begin, self._part)
+        return self._part
 
-    async def _append(self, chunks: list[bytes]) -> None:
-        assert self._file is not None
-        assert self._part is not None
-        await self._file.writelines(chunks)
-        await self._transfer.hop(self._part.take, chunks)
+    async def _hand_over(self, part: Part) -> None:
+        """Let a thread write what is gathered, once the batch before it is written."""
+        await self._written()
+        if not self._gathered:
+            return
+        append = wrap(self._transfer.store.append)
+        self._write = asyncio.ensure_future(append(part, self._target, self._gathered, executor=self._transfer.threads))
+        self._handed_over += self._gathered_size
+        if self._watched(TransferProgress):
+            self._emit(TransferProgress(target=str(self._target), received=self._gathered_size))
+        self._gathered, self._gathered_size = [], 0
 
     async def _written(self) -> None:
         if self._write is not None:
             write, self._write = self._write, None
-            with explained(str(self._target)):
-                await finish(write)
+            await finish(write)
 
-    async def _complete(self) -> int:
-        transfer = self._transfer
-        if self._part is None or self._file is None:
-            size = self._gathered_size
-            await transfer.hop(transfer.write, self._target, self._gathered, self._stored(size))
+    def _give_back(self) -> None:
+        if self._inflow is not None and self._lent is not None:
+            self._gathered = []
+            self._inflow.give_back(self._lent)
+
+    async def _complete_small(self) -> int:
+        size = await self._transfer.small.write(self._target, self._gathered, self._stored)
+        self._give_back()
+        if self._watched(TransferProgress):
             self._emit(TransferProgress(target=str(self._target), received=size))
-            return size
-        await self._hand_over()
+        return size
+
+    async def _complete(self, part: Part) -> int:
+        transfer = self._transfer
+        await self._hand_over(part)
         await self._written()
-        with explained(str(self._target)):
-            await finish(self._file.close())
-        await transfer.hop(transfer.commit, self._part, self._target, self._stored(self._handed_over))
+        self._give_back()
+        await transfer.hop(transfer.commit, part, self._target, self._handed_over, self._stored)
         return self._handed_over
 
-    def _stored(self, size: int) -> Stored:
+    def _stored(self, size: int, sha256: str) -> Stored:
+        """Return what is recorded of the file, which is complete now."""
         headers = self._answer.headers
         return Stored(
             source=self._artifact,
             target=str(self._target),
             size=size,
             validator=headers.get("ETag") or headers.get("Last-Modified"),
+            sha256=sha256,
             began=self._began,
+            ended=self._transfer.session.clock.wall(),
         )
 
     async def _drop(self, *, keep: bool) -> None:
@@ -259,15 +417,11 @@ class _Arrival:
         with anyio.CancelScope(shield=True):
             if self._write is not None:
                 await _ended(self._write)
-            if self._file is not None:
-                # Not left to the collector: what is buffered would go to whoever has the descriptor's number by then.
-                with suppress(OSError):
-                    await finish(self._file.close())
             if self._part is not None:
                 store = self._transfer.store
                 keep = keep and self._part.kept is not None
                 await self._transfer.hop(store.keep if keep else store.discard, self._part)
-        if self._handed_over:
+        if self._handed_over and self._watched(TransferProgress):
             self._emit(TransferProgress(target=str(self._target), received=-self._handed_over))
 
 

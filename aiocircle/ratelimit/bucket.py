@@ -104,6 +104,12 @@ class Bucket:
             self.width = NEVER
 
     @property
+    def is_unlimited(self) -> bool:
+        """Whether nothing was ever shown or enforced here, so that the next answer is all there is to count."""
+        limits = self.metered or self.quotas or self.pace or self.spacing or self.refused
+        return not limits and self.share == 1
+
+    @property
     def in_flight(self) -> int:
         """How many requests are under way."""
         return self.sent - self.answered

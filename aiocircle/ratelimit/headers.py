@@ -27,6 +27,7 @@ Where they overlap:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import attrs
@@ -71,6 +72,8 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
     """
     fields = headers if isinstance(headers, list) else list(headers)
     refused = status in _REFUSALS
+    if not refused and is_silent(tuple([name for name, _ in fields])):
+        return _NOTHING
     if not refused and (plain := read_usual(fields)) is not None:
         return plain
     seen: dict[Field, list[str]] = {}
@@ -88,6 +91,12 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
     pause = _reset_of_exhausted(quotas) if retry_after is None else retry_after
     unavailable = status == SERVICE_UNAVAILABLE
     return RateFacts(quotas, retry_after, pause, backoff=not pause, unavailable=unavailable)
+
+
+@lru_cache(maxsize=256)  # a host of files sends the same few names with every answer
+def is_silent(names: tuple[str, ...]) -> bool:
+    """Tell that no header of an answer with these names says anything about the rate."""
+    return all(field is None or field == DATE for field in map(field_of, names))
 
 
 def _reset_of_exhausted(quotas: Sequence[QuotaFact]) -> float | None:

@@ -140,6 +140,30 @@ class Lane:
             self._leave(waiter)
             raise
 
+    def free(self) -> tuple[Ticket, int] | None:
+        """Return what ``acquire`` does, without its wait, if nobody stands in line and the request may go at once."""
+        budget = self.budget
+        group, bucket = budget.groups.get(""), budget.buckets.get(0)
+        if self._waiting or group is None or bucket is None or len(budget.buckets) > 1 or not bucket.is_unlimited:
+            return None
+        self._numbers += 1
+        now = self.now()
+        ticket = Ticket("", 0, now, bucket.answered, False, {})  # noqa: FBT003 -- positions cost half of names
+        group.sent += 1
+        bucket.sent += 1
+        bucket.last_sent_at = now
+        return ticket, self._numbers
+
+    def answered_free(self, ticket: Ticket) -> bool:
+        """Count an answer that says nothing about the rate, if nothing else hangs on it."""
+        budget = self.budget
+        bucket = budget.buckets.get(ticket.bucket)
+        if bucket is None or len(budget.groups) > 1 or self._waiting or not bucket.is_unlimited:
+            return False
+        budget.groups[ticket.group].answered += 1
+        bucket.answered += 1
+        return True
+
     def answered(self, ticket: Ticket, facts: RateFacts, *, refused: bool) -> None:
         """Teach the budget what an answer says."""
         self.budget.answer(ticket, facts, self.now(), refused=refused, jitter=self.random())

@@ -18,7 +18,7 @@ from aiocircle.events import EventHandler
 from aiocircle.ratelimit.bucket import QuotaState, Ticket
 from aiocircle.ratelimit.budget import Budget
 from aiocircle.ratelimit.facts import RateFacts
-from aiocircle.ratelimit.headers import read_rate_headers
+from aiocircle.ratelimit.headers import is_silent, read_rate_headers
 from aiocircle.ratelimit.lane import BucketSnapshot, Lane, Sharer
 from aiocircle.ratelimit.store import Store, StoreLostError
 
@@ -41,6 +41,11 @@ class Route:
     origin: str
     group: str = ""
     metered: bool = True
+
+
+FIRST_REFUSAL = 400
+NOTHING = RateFacts()
+FILES = Route("", metered=False)
 
 
 @frozen(kw_only=True)
@@ -109,8 +114,18 @@ class RateLimiter:
         ticket, number = await lane.acquire(route.group, max_wait, number)
         return Permit(route, lane, ticket, number)
 
+    def free(self, origin: str) -> Permit | None:
+        """Return a permit for a host of files whose lane nobody limits and nobody waits in; else ``None``: ``acquire``."""
+        lane = self._lanes.get((origin, False))
+        granted = None if lane is None else lane.free()
+        return None if lane is None or granted is None else Permit(FILES, lane, *granted)
+
     def answered(self, permit: Permit, status: int, headers: Iterable[tuple[str, str]]) -> RateFacts:
         """Teach the bucket what an answer says, and return the facts read from its headers."""
+        if status < FIRST_REFUSAL and not permit.route.metered:
+            headers = list(headers)
+            if is_silent(tuple([name for name, _ in headers])) and permit.lane.answered_free(permit.ticket):
+                return NOTHING
         facts = read_rate_headers(status, headers, wall=self._clock.wall())
         permit.lane.answered(permit.ticket, facts, refused=_is_refusal(status, facts, permit.route))
         return facts

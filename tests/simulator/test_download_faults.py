@@ -448,6 +448,7 @@ class Broken:
     """Stands in for an answer whose body breaks off, its last piece smaller than a file's buffer."""
 
     status, size, headers = 200, None, {"Content-Type": "x"}
+    is_over, tries = False, 0
 
     def __init__(self) -> None:
         self._left = [b"x" * 64 * KIB, b"leftover"]
@@ -469,12 +470,16 @@ class Fetching:
         url: str,
         consume: Callable[[Broken], Awaitable[int]],
         conditions: Callable[[], Awaitable[Mapping[str, str]]],
+        refused: Callable[[], None],
     ) -> int:
         assert await conditions() == {}
         return await consume(Broken())
 
     def emit(self, event: Event) -> None:
         pass
+
+    def watched(self, kind: type[Event]) -> bool:
+        return True
 
 
 async def test_bytes_of_a_broken_attempt_never_end_up_in_whatever_has_its_descriptor_next(tmp_path: Path) -> None:
