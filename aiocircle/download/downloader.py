@@ -300,14 +300,17 @@ class Download:
         path = artifact.path or ""
         if not self._wanted(path):
             return None
-        name = path if path.isascii() else path.encode(errors="backslashreplace").decode()  # a listing may hold lone surrogates, the ledger may not
+        # A listing may hold lone surrogates, the ledger may not.
+        name = path if path.isascii() else path.encode(errors="backslashreplace").decode()
         if self._slug_of is not job:
             self._slug_of, self._slug = job, str(job.slug)
         identity = f"{self._slug}#{job.job_number}/{artifact.node_index}/{name}"
         try:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
-            placed = claims.claim(self._layout.place(_place_of(job, artifact, self._slug)), f"{identity} {artifact.url}")
+            placed = claims.claim(
+                self._layout.place(_place_of(job, artifact, self._slug)), f"{identity} {artifact.url}"
+            )
         except DuplicateClaim as claim:
             self._note(evolve(_unplaced(job, artifact), target=str(claim.path), status="duplicate"))
             return None

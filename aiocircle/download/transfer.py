@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from aiofiles.os import wrap
 import anyio
-from attrs import Factory, define, field
+from aiofiles.os import wrap
+from attrs import define, field
 
+from aiocircle.bulk import Inflow
 from aiocircle.download.body import Body
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import SafePath
@@ -26,7 +27,7 @@ from aiocircle.download.stores import LocalStore, Part
 from aiocircle.errors import IntegrityError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
-from aiocircle.transport import Answer, Inflow
+from aiocircle.transport import Answer
 
 T = TypeVar("T")
 OK = 200
@@ -56,7 +57,10 @@ class Transfer:
     batch: int
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
-    small: "SmallFiles" = field(init=False, default=Factory(lambda self: SmallFiles(self), takes_self=True))
+    small: "SmallFiles" = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.small = SmallFiles(self)
 
     async def run(self, url: str, target: SafePath, artifact: str) -> int:
         """Fetch one artifact and return its size in bytes.
@@ -69,7 +73,6 @@ class Transfer:
         Raises:
             AioCircleError: It could not be had or stored. Nothing stands under its final name that did not before.
         """
-
         began = time.monotonic()
 
         async def consume(answer: Answer) -> int:
@@ -181,7 +184,7 @@ class SmallFiles:
         for file in batch:
             try:
                 file.size = self._transfer.write(file.target, file.chunks, file.artifact)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 -- whoever waits for the file gets it
                 file.error = error
         return time.perf_counter() - began
 
