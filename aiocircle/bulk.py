@@ -190,7 +190,7 @@ class Inflow(asyncio.BufferedProtocol):
         self._error = self._error or error
         self._wake()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, _sizehint: int) -> memoryview:
         """Return where the next bytes go; asyncio asks."""
         assert self._buffer is not None
         return memoryview(self._buffer)[self._at : min(self._capacity, self._at + self._left)]
@@ -269,7 +269,7 @@ class Connections:
             protocol = held.connection.protocol
             transport = None if protocol is None else protocol.transport  # a protocol is false while it has no answer
             if protocol is None or transport is None or transport.is_closing():
-                raise aiohttp.ClientConnectionResetError("closed before the request")
+                raise aiohttp.ClientConnectionResetError("closed before the request")  # noqa: TRY301 -- cleaned up below
             transport.write(self._head(origin, url, headers))
             held.content, held.waits_since, held.stall = None, self.now(), limits.sock_read or NEVER
             if self._watch is None:

@@ -229,7 +229,6 @@ class Transport:
             return Answer(response, url.host or "", timeouts)
         raise failure
 
-
     def _limits_of(self, timeouts: Timeouts, *, bulk: bool) -> aiohttp.ClientTimeout:
         limits = self._limits[timeouts, bulk] = aiohttp.ClientTimeout(
             total=None if bulk else timeouts.total,

@@ -131,7 +131,12 @@ def _ours_128(task: Task) -> list[str]:
 
 _PEERS: Final = (
     Peer(RECIPE, _programs("bash", "curl", "grep", "wget"), _version_of_program("wget"), _shell(_RECIPE)),
-    Peer("curl-parallel", _programs("bash", "curl", "grep", "sed"), _version_of_program("curl"), _shell(_CURL.replace("AT_ONCE", "64"))),
+    Peer(
+        "curl-parallel",
+        _programs("bash", "curl", "grep", "sed"),
+        _version_of_program("curl"),
+        _shell(_CURL.replace("AT_ONCE", "64")),
+    ),
     Peer("aria2c", _programs("bash", "curl", "grep", "sed", "aria2c"), _version_of_program("aria2c"), _shell(_ARIA2)),
     Peer("aiofiles-script", _modules("aiohttp", "aiofiles"), _version_of_packages("aiohttp", "aiofiles"), _naive),
     Peer(OURS, _modules("aiocircle.__main__"), _own_version, _ours),

@@ -23,7 +23,7 @@ class _Far(asyncio.Protocol):
         if self.near.rate:
             loop = asyncio.get_running_loop()
             self.free_at = max(loop.time(), getattr(self, "free_at", 0.0)) + len(data) / self.near.rate
-            if self.free_at - loop.time() > 0.002:  # noqa: PLR2004 -- what a timer can keep apart
+            if self.free_at - loop.time() > 0.002:
                 self.transport.pause_reading()
                 loop.call_at(self.free_at, self._resume)
 
@@ -31,7 +31,7 @@ class _Far(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.near.transport.close()
 
 
@@ -62,7 +62,7 @@ class _Near(asyncio.Protocol):
         else:
             self.far.transport.write(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if self.far is not None:
             self.far.transport.close()
 

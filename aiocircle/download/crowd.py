@@ -1,9 +1,9 @@
 """How many files to have in flight. Pure: times are handed in.
 
-Over a link with latency, files in flight divide it, and a host far away deserves hundreds; where host, link or processor
-are busy, more of them wait for each other and win nothing. Two things tell them apart: the time from a request to the
-first byte of its answer, which stays what it was with few in flight, and the processor, which is idle. As long as both
-hold, one more for each file that arrives doubles the crowd in every round trip.
+Over a link with latency, files in flight divide it, and a host far away deserves hundreds; where host, link or
+processor are busy, more of them wait for each other and win nothing. Two things tell them apart: the time from a
+request to the first byte of its answer, which stays what it was with few in flight, and the processor, which is idle.
+As long as both hold, one more for each file that arrives doubles the crowd in every round trip.
 
 A host that pushes back (429, 503, a connection refused or broken, a timeout) halves the crowd, at most once a second;
 from then on it grows by one for each crowd of files that end well.

@@ -144,7 +144,7 @@ class LocalStore:
             finally:
                 os.close(descriptor)
             if found.st_size != sum(map(len, chunks)):
-                raise StoreError(f"{target}: the disk did not take all bytes", fatal=True)
+                raise StoreError(f"{target}: the disk did not take all bytes", fatal=True)  # noqa: TRY301 -- cleaned up below
             parent = self._parent(target, make=True)
             announce(found.st_ino)
             os.rename(name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)

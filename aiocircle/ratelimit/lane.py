@@ -148,7 +148,7 @@ class Lane:
             return None
         self._numbers += 1
         now = self.now()
-        ticket = Ticket("", 0, now, bucket.answered, False, {})  # noqa: FBT003 -- positions cost half of names
+        ticket = Ticket("", 0, now, bucket.answered, False, {})
         group.sent += 1
         bucket.sent += 1
         bucket.last_sent_at = now

@@ -115,7 +115,7 @@ class RateLimiter:
         return Permit(route, lane, ticket, number)
 
     def free(self, origin: str) -> Permit | None:
-        """Return a permit for a host of files whose lane nobody limits and nobody waits in; else ``None``: ``acquire``."""
+        """Return a permit for a host of files that limits nobody, where nobody waits; else ``None``: ``acquire``."""
         lane = self._lanes.get((origin, False))
         granted = None if lane is None else lane.free()
         return None if lane is None or granted is None else Permit(FILES, lane, *granted)

@@ -1,4 +1,4 @@
-"""As many files are in flight as help: latency brings more, a busy link or processor does not, a refusal brings fewer."""
+"""As many files are in flight as help: latency brings more, a busy processor does not, a refusal brings fewer."""
 
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 
