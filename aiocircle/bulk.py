@@ -190,7 +190,7 @@ class Inflow(asyncio.BufferedProtocol):
         self._error = self._error or error
         self._wake()
 
-    def get_buffer(self, _sizehint: int) -> memoryview:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- asyncio's name
         """Return where the next bytes go; asyncio asks."""
         assert self._buffer is not None
         return memoryview(self._buffer)[self._at : min(self._capacity, self._at + self._left)]
