@@ -27,6 +27,7 @@ import pytest
 from aiocircle import Client, DownloadOptions, ItemOutcome, Report, RetryPolicy, Timeouts
 from aiocircle.clock import SystemClock
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Source
 from aiocircle.download.stores import LocalStore
@@ -461,9 +462,12 @@ class Broken:
 
 
 class Fetching:
-    """Stands in for a session that gets a broken answer."""
+    """Stands in for a session that gets such an answer."""
 
     clock = SystemClock()
+
+    def __init__(self, answer: type[Broken] = Broken) -> None:
+        self._answer = answer
 
     async def fetch(
         self,
@@ -473,7 +477,7 @@ class Fetching:
         refused: Callable[[], None],
     ) -> int:
         assert await conditions() == {}
-        return await consume(Broken())
+        return await consume(self._answer())
 
     def emit(self, event: Event) -> None:
         pass
@@ -501,6 +505,46 @@ async def test_bytes_of_a_broken_attempt_never_end_up_in_whatever_has_its_descri
         await in_thread(threads, store.__exit__)
     assert sizes == [0] * 8
     assert_no_parts(tmp_path / "out")
+
+
+class Long(Broken):
+    """Stands in for an answer that has no faster way to the rest of its body, as those of a caller's session."""
+
+    def __init__(self) -> None:
+        self.size = 4 * MIB  # type: ignore[assignment]
+        self._left = [b"x" * 64 * KIB] * 64
+
+    @property
+    def is_over(self) -> bool:  # type: ignore[override]
+        return not self._left
+
+    def inflow(self, left: int, capacity: int) -> tuple[bytes, None]:
+        return b"", None
+
+    def close(self) -> None:
+        pass
+
+
+async def test_a_large_body_is_written_batch_by_batch_also_where_there_is_no_faster_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    append = LocalStore.append
+
+    def counted(store: LocalStore, part: Part, target: SafePath, chunks: Sequence[bytes | memoryview]) -> None:
+        sizes.append(sum(map(len, chunks)))
+        append(store, part, target, chunks)
+
+    monkeypatch.setattr(LocalStore, "append", counted)
+    store, ledger = LocalStore(tmp_path / "out"), Ledger(tmp_path)
+    with ThreadPoolExecutor(1) as threads:
+        await in_thread(threads, store.__enter__)
+        await in_thread(threads, ledger.__enter__)
+        transfer = Transfer(Fetching(Long), store, ledger, threads, 128 * KIB)  # type: ignore[arg-type]
+        assert await transfer.run("", SafePath(("x",)), Source(slug="s")) == 4 * MIB
+        await in_thread(threads, ledger.__exit__)
+        await in_thread(threads, store.__exit__)
+    assert sizes == [128 * KIB] * 32
 
 
 # --- what ends a run -------------------------------------------------------------------------------------------------
