@@ -29,7 +29,7 @@ Settings have variables too: --stall-timeout is AIOCIRCLE_STALL_TIMEOUT.
 """
 
 DOWNLOAD = """\
-Fetch the artifacts of a job, a workflow, a pipeline or all pipelines.
+Fetch the artifacts of jobs, workflows or pipelines.
 
 TARGET is a project (gh/acme/web) or the web address of a project, pipeline,
 workflow or job; several, if all are projects. Files that are complete from
@@ -96,8 +96,8 @@ app.command(
 # In the order of the work, not of the alphabet.
 for _place, (_name, _usage, _help) in enumerate(
     (
-        ("retry", "DIR", "Fetch what failed in earlier downloads to DIR; nothing is to be selected."),
-        ("verify", "DIR", "Read what was fetched to DIR again and compare SHA-256; asks nobody."),
+        ("retry", "DIR", "Fetch what failed in earlier downloads to DIR."),
+        ("verify", "DIR", "Compare what was fetched to DIR with its SHA-256; asks nobody."),
         ("manifest", "DIR", "Print as JSON Lines where every file in DIR comes from."),
         ("pipelines", "PROJECT", "List a project's pipelines, newest first."),
         ("workflows", "PIPELINE_ID | PROJECT --pipeline N", "List a pipeline's workflows."),

@@ -156,9 +156,11 @@ async def test_kills_at_random_moments_cost_no_finished_file_and_the_last_run_co
         for trial in range(12):
             process = await started(sim, out)
             moment = sim.stats.total + random.randrange(1, 40)
-            await until(lambda moment=moment: sim.stats.total >= moment)  # type: ignore[misc]
+            # With little left to do it may come to its end first.
+            await until(lambda: sim.stats.total >= moment or process.returncode is not None)  # noqa: B023
             await anyio.sleep(random.random() * 0.05)
-            process.kill()
+            with suppress(ProcessLookupError):
+                process.kill()
             await ended(process)
             finished = tree(out)
             assert finished.items() <= content.items(), f"trial {trial}"
