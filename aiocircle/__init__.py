@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from aiocircle.blocking import BlockingClient as BlockingClient
     from aiocircle.client import Client as Client
     from aiocircle.download.downloader import Download as Download
-    from aiocircle.download.downloader import DownloadOptions as DownloadOptions
     from aiocircle.download.filters import Shard as Shard
+    from aiocircle.download.options import DownloadOptions as DownloadOptions
     from aiocircle.download.planfile import Plan as Plan
     from aiocircle.download.report import ItemOutcome as ItemOutcome
     from aiocircle.download.report import ItemStatus as ItemStatus
@@ -44,7 +44,8 @@ _HOMES = {
     "aiocircle.auth": "AuthScheme Token",
     "aiocircle.blocking": "BlockingClient",
     "aiocircle.client": "Client",
-    "aiocircle.download.downloader": "Download DownloadOptions",
+    "aiocircle.download.downloader": "Download",
+    "aiocircle.download.options": "DownloadOptions",
     "aiocircle.download.selection": "Selection",
     "aiocircle.download.filters": "Shard",
     "aiocircle.download.planfile": "Plan",

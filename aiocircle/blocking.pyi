@@ -44,14 +44,14 @@ from aiocircle.auth import AuthScheme, Token
 from aiocircle.client import Client
 from aiocircle.clock import Clock
 from aiocircle.download.again import Missing
-from aiocircle.download.downloader import DownloadOptions
+from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.events import EventHandler
 from aiocircle.portal import Listing as Listing
-from aiocircle.ratelimit.lane import BucketSnapshot
 from aiocircle.ratelimit.limiter import LimiterTotals
+from aiocircle.ratelimit.snapshot import BucketSnapshot
 from aiocircle.resource import Slug
 from aiocircle.response import Response
 from aiocircle.retry import RetryPolicy

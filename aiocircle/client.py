@@ -21,7 +21,8 @@ from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.again import Again, Missing, missing_in
-from aiocircle.download.downloader import Download, DownloadOptions
+from aiocircle.download.downloader import Download
+from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
 from aiocircle.download.planning import write_plan
 from aiocircle.download.report import ItemOutcome, Report

@@ -11,7 +11,7 @@ from aiocircle.cli import tables
 from aiocircle.cli.output import counted
 from aiocircle.ratelimit.bucket import QuotaState, name_of
 from aiocircle.ratelimit.facts import QuotaFact
-from aiocircle.ratelimit.lane import BucketSnapshot
+from aiocircle.ratelimit.snapshot import BucketSnapshot
 
 FAMILIES = {"std": "RateLimit-*", "x": "X-RateLimit-*", "policy": "RateLimit-Policy"}
 WINDOWS = {

@@ -13,8 +13,10 @@ from attrs import evolve, frozen
 
 from aiocircle.api import Artifact, Artifacts, Jobs
 from aiocircle.download.crawl import JobRef
-from aiocircle.download.downloader import Download, DownloadOptions, Item, source_of
+from aiocircle.download.downloader import Download
+from aiocircle.download.items import Item, source_of
 from aiocircle.download.layout import Layout
+from aiocircle.download.options import DownloadOptions
 from aiocircle.download.paths import Claims, PlacedPath, SafePath
 from aiocircle.download.records import Failed, Records, Source
 from aiocircle.download.report import ItemOutcome

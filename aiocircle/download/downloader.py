@@ -9,9 +9,7 @@ token is refused, the disk is full, the network is gone. When only the listing c
 """
 
 import asyncio
-import resource
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from pathlib import Path
@@ -19,23 +17,25 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from attrs import define, evolve, field, frozen, validators
+from attrs import evolve
 
 from aiocircle.api import Artifact
-from aiocircle.auth import safe_url
+from aiocircle.download.capacity import THREADS, Load, affordable
 from aiocircle.download.crawl import JobRef, ListingFailed, Skipped
 from aiocircle.download.crowd import FIRST, MOST, Crowd
-from aiocircle.download.filters import Shard, SizeRange, UnwantedSize, artifact_filter
-from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, ArtifactPlace, Layout
+from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
+from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
+from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, Layout
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.options import SMALLEST_BATCH, DownloadOptions
 from aiocircle.download.outcomes import Outcomes
-from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath
+from aiocircle.download.paths import Claims, DuplicateClaim
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Failed, Source
-from aiocircle.download.report import ItemOutcome, ItemStatus, Report, Tally, outcome_of
+from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
 from aiocircle.download.selection import Selection
-from aiocircle.download.stores import KEPT_PARENTS, LocalStore
+from aiocircle.download.stores import LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
     AioCircleError,
@@ -50,79 +50,7 @@ from aiocircle.events import ItemPlanned, ListingEnded, TransferEnded
 from aiocircle.session import Session
 
 BATCH = 1024 * 1024
-SMALLEST_BATCH = 64 * 1024
-THREADS = 4  # writers; more than the cores of a usual machine gain nothing
 BROKEN_IN_A_ROW = 50  # items or listings, each after all its tries, before the network counts as gone
-DESCRIPTORS_OF_A_FILE = 3  # its part, its connection to the storage, and the idle one to the host of its address
-SPARE_DESCRIPTORS = 24  # for the interpreter, the ledger, the listings' connections, the store's own
-LOAD_SECONDS = 0.04  # over which the processor's load is taken
-PLENTY_OF_DESCRIPTORS = 256
-
-
-@frozen(kw_only=True)
-class DownloadOptions:
-    """How to download.
-
-    Attributes:
-        concurrency: Files in flight; ``None`` for 64 at first, more while that brings more, less when the host objects.
-        buffer: Bytes of file content in memory at most, over all files.
-        include: Globs over the artifact's path; empty for everything.
-        exclude: Globs over the artifact's path, which win.
-        nodes: Only from these parallel nodes; empty for all.
-        min_size: Bytes that an artifact has at least. Its size is known only when its answer begins.
-        max_size: Bytes that it has at most.
-        shard: Only this part of what is wanted; all parts together are all of it, under the same names.
-        layout: A template, or ``None`` for the default one.
-        sync: Flush each file to the disk before it gets its name.
-        dry_run: Decide on names, fetch nothing.
-    """
-
-    concurrency: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    buffer: int = field(default=64 * 1024 * 1024, validator=validators.ge(SMALLEST_BATCH))
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    nodes: Sequence[int] = ()
-    min_size: int | None = None
-    max_size: int | None = None
-    shard: Shard | None = None
-    layout: str | None = None
-    sync: bool = False
-    dry_run: bool = False
-
-
-@define(eq=False)
-class Item:
-    """An artifact to fetch, with a name of its own.
-
-    Attributes:
-        job_number: The job it belongs to.
-        node_index: The parallel node it comes from.
-        path: Its name as listed.
-        placed: Its name below the output.
-        target: The same, as text.
-        url: Its address as listed.
-        artifact: What it is, for the ledger.
-    """
-
-    job_number: int | None
-    node_index: int | None
-    path: str | None
-    placed: PlacedPath
-    target: str
-    url: str
-    artifact: Source
-
-    def outcome(self, status: ItemStatus, size: int = 0) -> ItemOutcome:
-        """Return what became of it."""
-        return ItemOutcome(
-            target=self.target,
-            status=status,
-            size=size,
-            job_number=self.job_number,
-            node_index=self.node_index,
-            path=self.path,
-            note=self.placed.note,
-        )
 
 
 class Download:
@@ -278,7 +206,7 @@ class Download:
             turn = asyncio.Lock()
             monotonic = self._session.clock.monotonic
             workers = 0
-            load = _Load()
+            load = Load()
 
             def arrived(wait: float, size: int | None) -> None:
                 before = crowd.size
@@ -384,19 +312,19 @@ class Download:
             return None
         if self._job is None or self._job[0] is not job:
             self._job = job, source_of(job)
-        source = _source_in(self._job[1], artifact)
+        source = source_in(self._job[1], artifact)
         try:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
             identity = source.identity
-            placed = claims.claim(self._layout.place(_place_of(job, artifact, source)), f"{identity} {artifact.url}")
+            placed = claims.claim(self._layout.place(place_of(job, artifact, source)), f"{identity} {artifact.url}")
             if self._options.shard is not None and identity not in self._options.shard:
                 return None  # only now: all parts shall agree on who has which name
         except DuplicateClaim as claim:
-            self._note(evolve(_unplaced(job, artifact), target=str(claim.path), status="duplicate"))
+            self._note(evolve(unplaced(job, artifact), target=str(claim.path), status="duplicate"))
             return None
         except DownloadError as error:
-            self._note_failure(_unplaced(job, artifact), source, error)
+            self._note_failure(unplaced(job, artifact), source, error)
             return None
         return Item(job.job_number, artifact.node_index, artifact.path, placed, str(placed.path), artifact.url, source)
 
@@ -429,88 +357,6 @@ class Download:
             self._on_outcome(outcome)
         if self._outcomes is not None:
             self._outcomes.add(outcome)
-
-
-class _Load:
-    """The share of one processor that this process used of late."""
-
-    def __init__(self) -> None:
-        self._since, self._used, self._share = time.monotonic(), time.process_time(), 1.0
-
-    def now(self) -> float:
-        """Return it."""
-        passed = time.monotonic() - self._since
-        if passed >= LOAD_SECONDS:
-            used = time.process_time()
-            self._share = (used - self._used) / passed
-            self._since, self._used = self._since + passed, used
-        return self._share
-
-
-def affordable(concurrency: int) -> tuple[int, int]:
-    """Return how many files may be in flight, and directories kept open by a thread, so that descriptors suffice."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return concurrency, KEPT_PARENTS
-    kept = KEPT_PARENTS if allowed >= PLENTY_OF_DESCRIPTORS else 1
-    left = allowed - SPARE_DESCRIPTORS - THREADS * (kept + 1)  # a thread opens one more before it closes the oldest
-    return max(1, min(concurrency, left // DESCRIPTORS_OF_A_FILE)), kept
-
-
-def _place_of(job: JobRef, artifact: Artifact, source: Source) -> ArtifactPlace:
-    assert job.job_number is not None
-    return ArtifactPlace(
-        project=source.slug,
-        pipeline_number=job.pipeline_number,
-        workflow_id=source.workflow,
-        workflow_name=job.workflow_name,
-        job_number=job.job_number,
-        job_name=job.job_name,
-        branch=job.branch,
-        node_index=artifact.node_index,
-        path=artifact.path or "",
-    )
-
-
-def source_of(job: JobRef, artifact: Artifact | None = None) -> Source:
-    """Return what is recorded of where an artifact belongs; without one, of its job or of its jobs' workflow."""
-    whole = Source(
-        slug=str(job.slug),
-        pipeline=job.pipeline_number,
-        workflow=None if job.workflow_id is None else str(job.workflow_id),
-        workflow_name=_text(job.workflow_name),
-        branch=_text(job.branch),
-        job=job.job_number,
-        job_name=_text(job.job_name),
-    )
-    return whole if artifact is None else _source_in(whole, artifact)
-
-
-def _source_in(job: Source, artifact: Artifact) -> Source:
-    """Return what is recorded of an artifact, given what is of its job."""
-    return Source(
-        slug=job.slug,
-        pipeline=job.pipeline,
-        workflow=job.workflow,
-        workflow_name=job.workflow_name,
-        branch=job.branch,
-        job=job.job,
-        job_name=job.job_name,
-        node=artifact.node_index,
-        path=_text(artifact.path or ""),
-        address=_text(safe_url(artifact.url or "")),
-    )
-
-
-def _text(text: str | None) -> str | None:
-    """Return text that SQLite can hold: the host's may have lone surrogates."""
-    return text if text is None or text.isascii() else text.encode(errors="backslashreplace").decode()
-
-
-def _unplaced(job: JobRef, artifact: Artifact) -> ItemOutcome:
-    return ItemOutcome(
-        target="", status="failed", job_number=job.job_number, node_index=artifact.node_index, path=artifact.path
-    )
 
 
 def _ends_the_run(error: AioCircleError) -> bool:

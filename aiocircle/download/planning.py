@@ -5,9 +5,9 @@ from pathlib import Path
 
 from attrs import evolve
 
-from aiocircle.download.downloader import DownloadOptions
 from aiocircle.download.filters import artifact_filter
 from aiocircle.download.layout import FIELDS
+from aiocircle.download.options import DownloadOptions
 from aiocircle.download.plan import JobListed, Listed, Planner, PlanStep
 from aiocircle.download.planfile import Plan, PlanWriter
 from aiocircle.download.report import ItemOutcome, Tally, outcome_of

@@ -19,7 +19,8 @@ from aiocircle.ratelimit.bucket import QuotaState, Ticket
 from aiocircle.ratelimit.budget import Budget
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.headers import is_silent, read_rate_headers
-from aiocircle.ratelimit.lane import BucketSnapshot, Lane, Sharer
+from aiocircle.ratelimit.lane import Lane
+from aiocircle.ratelimit.snapshot import BucketSnapshot, Sharer
 from aiocircle.ratelimit.store import Store, StoreLostError
 
 __all__ = ["BucketSnapshot", "LimiterTotals", "Permit", "QuotaState", "RateLimiter", "Route", "Sharer"]

@@ -29,9 +29,10 @@ from aiocircle.events import LimiterStoreBack, LimiterStoreLost
 from aiocircle.ratelimit.bucket import Ticket
 from aiocircle.ratelimit.budget import Budget
 from aiocircle.ratelimit.facts import RateFacts
-from aiocircle.ratelimit.lane import BucketSnapshot, Hold, Lane, Sharer, Waiter
+from aiocircle.ratelimit.lane import Hold, Lane, Waiter
 from aiocircle.ratelimit.quota import NEVER
 from aiocircle.ratelimit.record import UNSEEN, Held, Member, Record, dump, load
+from aiocircle.ratelimit.snapshot import BucketSnapshot, Sharer
 from aiocircle.ratelimit.store import Kept, Store, StoreLostError
 
 HEARTBEAT = 0.5  # seconds between signs of life while there is anything under way or in line

@@ -19,7 +19,7 @@ from aiocircle.cli.output import Output
 from aiocircle.cli.progress import Progress, line
 from aiocircle.events import LimitWaited, LimitWaiting, TransferEnded
 from aiocircle.ratelimit.bucket import QuotaState
-from aiocircle.ratelimit.lane import BucketSnapshot, Sharer
+from aiocircle.ratelimit.snapshot import BucketSnapshot, Sharer
 from aiocircle.testing import KongLimits, Simulator, World
 
 Result = subprocess.CompletedProcess[str]
