@@ -26,7 +26,6 @@ from aiocircle.ratelimit.snapshot import BucketSnapshot, Sharer
 
 RETOLD = 1.0  # seconds by which the end of a standstill must move before it is told again
 AFTER_YOU = 0.005  # seconds for which a line that had its part of a shared budget leaves the rest to the others
-WORTH_TELLING = 0.05  # seconds: a shorter hold is the normal rhythm of a budget that is used up
 
 
 @define(eq=False)
