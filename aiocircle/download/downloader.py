@@ -35,6 +35,7 @@ from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
 from aiocircle.download.selection import Selection
+from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
@@ -94,6 +95,7 @@ class Download:
         self._planned = 0
         self._broken = 0
         self._ledger: Ledger | None = None
+        self._scope: anyio.CancelScope | None = None
         self._is_complete = True
         self._all_listed = False
         self._job: tuple[JobRef, Source] | None = None  # the one that was listed last
@@ -181,8 +183,7 @@ class Download:
             self._ledger = ledger
             await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
-            transfer = Transfer(self._session, store, ledger, threads, self._batch(crowd.size), self._sizes)
-            await self._work(transfer, claims, crowd)
+            await self._work(store, ledger, threads, claims, crowd)
             if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
@@ -201,8 +202,21 @@ class Download:
     def _batch(self, in_flight: int) -> int:
         return max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * in_flight)))
 
-    async def _work(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
+    async def _work(
+        self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
+    ) -> None:
+        small = SmallFiles(store, ledger, threads, self._options.buffer // 2, self._end)
+        batch = self._batch(crowd.size)
+        transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, self._sizes)
+        try:
+            await self._work_with(transfer, claims, crowd)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await small.drain()
+
+    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
+            self._scope = group.cancel_scope
             turn = asyncio.Lock()
             monotonic = self._session.clock.monotonic
             workers = 0
@@ -246,16 +260,11 @@ class Download:
                 self._all_listed = True
                 return
             try:
-                self._note(await self._fetch(item, transfer))
-                self._broken = 0
+                await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
                 self._note(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
             except AioCircleError as error:
-                self._note_failure(item.outcome("failed"), item.artifact, error)
-                self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
-                if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
-                    self._stopped_by = self._stopped_by or error
-                    scope.cancel()
+                self._end(item, error)
 
     async def _next(
         self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
@@ -272,13 +281,26 @@ class Download:
                     scope.cancel()
                 return None
 
-    async def _fetch(self, item: Item, transfer: Transfer) -> ItemOutcome:
-        target = item.placed.path
-        size = await transfer.present(target, item.artifact)
-        if size is not None:
+    async def _fetch(self, item: Item, transfer: Transfer) -> None:
+        size = await transfer.present(item.placed.path, item.artifact)
+        if size is None:
+            await transfer.run(item)
+        else:
             self._sizes.check(size)
-            return item.outcome("present", size)
-        return item.outcome("stored", await transfer.run(item.url, target, item.artifact))
+            self._note(item.outcome("present", size))
+
+    def _end(self, item: Item, result: int | AioCircleError) -> None:
+        """Note what became of an item: its size in bytes, or an error, which may be that of all others as well."""
+        if isinstance(result, int):
+            self._note(item.outcome("stored", result))
+            self._broken = 0
+            return
+        self._note_failure(item.outcome("failed"), item.artifact, result)
+        self._broken = self._broken + 1 if isinstance(result, TransportError) else 0
+        if _ends_the_run(result) or self._broken >= BROKEN_IN_A_ROW:
+            self._stopped_by = self._stopped_by or result
+            if self._scope is not None:
+                self._scope.cancel()
 
     async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
         """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
