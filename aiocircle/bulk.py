@@ -180,7 +180,7 @@ class Line(asyncio.BufferedProtocol):
             raise aiohttp.ClientConnectionResetError("closed before the request")
         self.reader, self.stall, self.waits_since = None, stall, self.connections.now()
         self._waiter = asyncio.get_running_loop().create_future()
-        self.transport.write(request)
+        self.connections.post(self, request)
         reply = await self._waiter
         while reply is None:
             message, content = await self.handler.read()
@@ -431,7 +431,9 @@ class Connections:
         self._watch: asyncio.TimerHandle | None = None
         self._spare: list[bytearray] = []
         self._heads: dict[str, tuple[Mapping[str, str], bytes]] = {}
-        self.now = asyncio.get_running_loop().time
+        self._outbox: list[tuple[asyncio.Transport, bytes]] = []
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
 
     async def get(self, url: URL, headers: Mapping[str, str], limits: aiohttp.ClientTimeout) -> Reply:
         """Send a GET and return its answer's head; ``release`` or ``close`` it."""
@@ -446,6 +448,21 @@ class Connections:
         except BaseException:
             self.drop(line)
             raise
+
+    def post(self, line: Line, request: bytes) -> None:
+        """Send a request together with those of the same moment.
+
+        A host that has just gone to sleep for want of requests is woken by each of them, and that costs the sender more
+        than to send it.
+        """
+        if not self._outbox:
+            self._loop.call_soon(self._send)
+        self._outbox.append((line.transport, request))
+
+    def _send(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for transport, request in outbox:
+            transport.write(request)
 
     def keep(self, line: Line) -> None:
         """Take back a connection whose answer has been read to its end."""

@@ -9,7 +9,8 @@ token is refused, the disk is full, the network is gone. When only the listing c
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from pathlib import Path
@@ -98,6 +99,7 @@ class Download:
         self._scope: anyio.CancelScope | None = None
         self._is_complete = True
         self._all_listed = False
+        self._ready: deque[Item] = deque()
         self._job: tuple[JobRef, Source] | None = None  # the one that was listed last
         self._stopped_by: AioCircleError | None = None
         self._outcomes: Outcomes | None = None
@@ -162,8 +164,9 @@ class Download:
     async def _rehearse(self) -> None:
         async with aclosing(self._items(Claims())) as items:
             try:
-                async for item in items:
-                    self._note(item.outcome("planned"))
+                async for some in items:
+                    for item in some:
+                        self._note(item.outcome("planned"))
                     if self._outcomes is not None:
                         await self._outcomes.caught_up()
             except AioCircleError as error:
@@ -238,7 +241,7 @@ class Download:
 
             def join() -> None:
                 nonlocal workers
-                while workers < crowd.size and not self._all_listed:
+                while workers < crowd.size and (self._ready or not self._all_listed):
                     workers += 1
                     group.start_soon(work)
                 transfer.batch = self._batch(max(workers, 1))
@@ -248,7 +251,7 @@ class Download:
 
     async def _worker(
         self,
-        items: AsyncGenerator[Item, None],
+        items: AsyncGenerator[list[Item], None],
         turn: asyncio.Lock,
         transfer: Transfer,
         scope: anyio.CancelScope,
@@ -256,9 +259,10 @@ class Download:
     ) -> None:
         # A cancellation reaches a task only where it waits, and a request is sent before that.
         while not scope.cancel_called and not is_too_many():
-            if (item := await self._next(items, turn, scope)) is None:
-                self._all_listed = True
-                return
+            while not self._ready:
+                if self._all_listed or not await self._more(items, turn, scope):
+                    return
+            item = self._ready.popleft()
             try:
                 await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
@@ -266,20 +270,24 @@ class Download:
             except AioCircleError as error:
                 self._end(item, error)
 
-    async def _next(
-        self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
-    ) -> Item | None:
-        """Return the next artifact of the plan, which all workers read in turn, or ``None`` at its end."""
+    async def _more(
+        self, items: AsyncGenerator[list[Item], None], turn: asyncio.Lock, scope: anyio.CancelScope
+    ) -> bool:
+        """Read on in the plan, which all workers do in turn, until there is something to do; false at its end."""
         async with turn:
             try:
-                if self._outcomes is not None:
-                    await self._outcomes.caught_up()
-                return await anext(items, None)
+                while not self._ready and not self._all_listed:
+                    if self._outcomes is not None:
+                        await self._outcomes.caught_up()
+                    some = await anext(items, None)
+                    self._all_listed = some is None
+                    self._ready.extend(some or ())
             except AioCircleError as error:
+                self._all_listed = True
                 self._stopped_by = error
                 if _ends_the_run(error):
                     scope.cancel()
-                return None
+        return bool(self._ready)
 
     async def _fetch(self, item: Item, transfer: Transfer) -> None:
         size = await transfer.present(item.placed.path, item.artifact)
@@ -302,19 +310,15 @@ class Download:
             if self._scope is not None:
                 self._scope.cancel()
 
-    async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
-        """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
+    async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
+        """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else the plan brings."""
         what, lost = self._selection, 0
         assert what is not None
         async with aclosing(what.steps() if isinstance(what, Plan) else self._planner.steps(what)) as steps:
             async for step in steps:
                 match step:
-                    case Listed(job=job, artifact=artifact):
-                        if (item := self._place(job, artifact, claims)) is not None:
-                            self._planned += 1
-                            if self._session.watched(ItemPlanned):
-                                self._session.emit(ItemPlanned(target=item.target, total=self._planned))
-                            yield item
+                    case Listed(job=job, artifacts=artifacts):
+                        yield self._placed(job, artifacts, claims)
                     case JobListed(job=job):
                         self._tally.jobs += 1
                         self._resolve(job)
@@ -327,6 +331,16 @@ class Download:
                         if lost >= BROKEN_IN_A_ROW:
                             raise error
         self._session.emit(ListingEnded(total=self._planned))
+
+    def _placed(self, job: JobRef, artifacts: Iterable[Artifact], claims: Claims) -> list[Item]:
+        items = []
+        for artifact in artifacts:
+            if (item := self._place(job, artifact, claims)) is not None:
+                items.append(item)
+                self._planned += 1
+                if self._session.watched(ItemPlanned):
+                    self._session.emit(ItemPlanned(target=item.target, total=self._planned))
+        return items
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
         """Give an artifact its name; one that can have none is noted and dropped, one that is not wanted dropped."""
