@@ -1,8 +1,14 @@
 """What tests of stores share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiocircle.download.paths import SafePath
+from aiocircle.download.stores import LocalStore
+
+
+def write(store: LocalStore, target: SafePath, chunks: Sequence[bytes]) -> None:
+    store.publish(store.stage(target, chunks))
 
 
 def path(text: str) -> SafePath:

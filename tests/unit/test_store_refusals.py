@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from store_paths import parts_of, path
+from store_paths import parts_of, path, write
 
 from aiocircle.download.parts import Part
 from aiocircle.download.stores import LocalStore, explained
@@ -53,11 +53,11 @@ def test_a_link_where_a_directory_should_be_is_refused_at_any_depth(tmp_path: Pa
         with pytest.raises(
             UnsafePathError, match="a link or a file stands where the directory 'd' should be"
         ) as caught:
-            store.write(path("d/d/d/d/x"), [b"x"])
+            write(store, path("d/d/d/d/x"), [b"x"])
         assert caught.value.hint
         assert store.size_of(path("d/d/d/d/x")) is None
         assert parts_of(out) == []
-        store.write(path("other/x"), [b"x"])
+        write(store, path("other/x"), [b"x"])
     assert [found for found in elsewhere.rglob("*") if found.is_file()] == []
 
 
@@ -92,7 +92,7 @@ def test_a_link_at_the_final_name_is_replaced_and_its_target_untouched(tmp_path:
         secret.write_bytes(b"keep")
     with LocalStore(tmp_path / "out") as store:
         (store.root / "x").symlink_to(secret)
-        store.write(path("x"), [b"new"])
+        write(store, path("x"), [b"new"])
         assert not (store.root / "x").is_symlink()
         assert (store.root / "x").read_bytes() == b"new"
     assert secret.exists() is not dangling
@@ -104,7 +104,7 @@ def test_a_directory_at_the_final_name_is_refused_in_words(tmp_path: Path, fille
     with LocalStore(tmp_path) as store:
         (tmp_path / "x" / ("y" if filled else "")).mkdir(parents=True)
         with pytest.raises(UnsafePathError, match="x: a directory stands at this name"):
-            store.write(path("x"), [b"new"])
+            write(store, path("x"), [b"new"])
         assert (tmp_path / "x").is_dir()
         assert parts_of(tmp_path) == []
 
@@ -112,10 +112,10 @@ def test_a_directory_at_the_final_name_is_refused_in_words(tmp_path: Path, fille
 @pytest.mark.parametrize("target", ["x/y", "x/y/z", "d/x/y"])
 def test_a_file_where_a_directory_is_needed_is_refused_in_words(tmp_path: Path, target: str) -> None:
     with LocalStore(tmp_path) as store:
-        store.write(path("x"), [b"keep"])
-        store.write(path("d/x"), [b"keep"])
+        write(store, path("x"), [b"keep"])
+        write(store, path("d/x"), [b"keep"])
         with pytest.raises(UnsafePathError, match="a link or a file stands where the directory 'x' should be"):
-            store.write(path(target), [b"new"])
+            write(store, path(target), [b"new"])
         assert (tmp_path / "x").read_bytes() == b"keep"
         assert parts_of(tmp_path) == []
 
@@ -124,7 +124,7 @@ def test_the_output_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "out").symlink_to("real")
     with LocalStore(tmp_path / "out") as store:
-        store.write(path("x"), [b"x"])
+        write(store, path("x"), [b"x"])
     assert (tmp_path / "real" / "x").read_bytes() == b"x"
 
 
@@ -164,14 +164,14 @@ def test_an_output_that_is_a_file_is_refused_in_words(tmp_path: Path, place: str
 
 def test_a_full_disk_is_an_error_in_words_that_stops_the_run_and_leaves_nothing_half(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk") as disk, LocalStore(disk / "out") as store:
-        store.write(path("small"), [b"x" * 1000])
+        write(store, path("small"), [b"x" * 1000])
         with pytest.raises(StoreError, match="big: no space left on device") as caught:
-            store.write(path("big"), [b"x" * MIB] * 2)
+            write(store, path("big"), [b"x" * MIB] * 2)
         assert caught.value.fatal
         assert "free some space" in (caught.value.hint or "")
         assert sorted(found.name for found in store.root.iterdir()) == [".aiocircle", "small"]
         assert parts_of(store.root) == []
-        store.write(path("after"), [b"x" * 1000])
+        write(store, path("after"), [b"x" * 1000])
 
 
 @contextmanager
@@ -194,8 +194,8 @@ def test_writing_into_a_directory_that_may_not_be_written_is_refused_in_words_an
         (tmp_path / "d").mkdir(mode=0o555)
         with without_privileges(tmp_path, tmp_path / "d", tmp_path / ".aiocircle/parts"):
             with pytest.raises(StoreError, match="d/x: permission denied") as caught:
-                store.write(path("d/x"), [b"x"])
-            store.write(path("x"), [b"x"])
+                write(store, path("d/x"), [b"x"])
+            write(store, path("x"), [b"x"])
         assert not caught.value.fatal
         assert "may this user write there" in (caught.value.hint or "")
         assert parts_of(tmp_path) == []
@@ -235,7 +235,7 @@ def test_a_store_may_be_used_by_many_threads_at_once_for_the_same_new_directory(
 
     def work(number: int) -> None:
         start.wait()
-        store.write(path(f"a/b/c/d/{number}"), [b"x"])
+        write(store, path(f"a/b/c/d/{number}"), [b"x"])
 
     with LocalStore(tmp_path) as store, ThreadPoolExecutor(8) as threads:
         list(threads.map(work, range(8)))

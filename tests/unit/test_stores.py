@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from store_paths import parts_of, path
+from store_paths import parts_of, path, write
 
 from aiocircle.download.parts import Part
 from aiocircle.download.stores import KEPT_PARENTS, LocalStore
@@ -25,8 +25,8 @@ def descriptors() -> int:
 
 def test_a_file_is_written_with_its_directories_and_leaves_no_part(tmp_path: Path) -> None:
     with LocalStore(tmp_path / "new" / "out") as store:
-        store.write(path("a/b/c.txt"), [b"one ", b"", b"two"])
-        store.write(path("top"), [])
+        write(store, path("a/b/c.txt"), [b"one ", b"", b"two"])
+        write(store, path("top"), [])
         assert (store.root / "a/b/c.txt").read_bytes() == b"one two"
         assert (store.root / "top").read_bytes() == b""
         assert parts_of(store.root) == []
@@ -95,9 +95,9 @@ def test_discarding_a_committed_part_leaves_the_file_alone(tmp_path: Path) -> No
 
 def test_an_older_file_of_the_name_is_replaced_at_once_and_never_emptied(tmp_path: Path) -> None:
     with LocalStore(tmp_path) as store:
-        store.write(path("x"), [b"old"])
+        write(store, path("x"), [b"old"])
         with (tmp_path / "x").open("rb") as reader:
-            store.write(path("x"), [b"new"])
+            write(store, path("x"), [b"new"])
             assert reader.read() == b"old"
         assert (tmp_path / "x").read_bytes() == b"new"
 
@@ -106,7 +106,7 @@ def test_files_get_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         with LocalStore(tmp_path) as store:
-            store.write(path("d/x"), [b"x"])
+            write(store, path("d/x"), [b"x"])
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "d/x").stat().st_mode) == 0o640
@@ -127,7 +127,7 @@ def counted(descriptor):
     flush(descriptor)
 os.fsync = counted
 with LocalStore(Path({str(tmp_path)!r}) / "out", sync={sync}) as store:
-    store.write(SafePath(("a", "b", "c")), [b"x"])
+    store.publish(store.stage(SafePath(("a", "b", "c")), [b"x"]))
 print(*(name.rpartition("/")[2] if "parts/" not in name else "PART" for name in flushed))
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -158,7 +158,7 @@ def test_a_second_run_is_refused_in_words_while_the_first_one_holds_the_output(t
         assert parts_of(tmp_path) == [part.name], "the second run must not clean up after the first one"
         first.discard(part)
     with LocalStore(tmp_path) as second:
-        second.write(path("x"), [b"x"])
+        write(second, path("x"), [b"x"])
 
 
 def test_the_lock_is_released_with_the_process_that_held_it(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_no_descriptor_leaks_over_thousands_of_writes_in_many_directories_and_th
             part = Part()
             store.begin(part)
             store.discard(part)
-        store.write(target, [b"%d" % number])
+        write(store, target, [b"%d" % number])
         assert store.size_of(target) == len(str(number))
         if number % 500 == 0:
             held.append(descriptors() - before)
@@ -231,13 +231,13 @@ def test_no_descriptor_leaks_where_writing_fails(tmp_path: Path) -> None:
     (tmp_path / "d/link/l").symlink_to("/")
     (tmp_path / "dir").mkdir()
     with LocalStore(tmp_path) as store:
-        store.write(path("d/ok"), [b""])
-        store.write(path("warm"), [b""])
+        write(store, path("d/ok"), [b""])
+        write(store, path("warm"), [b""])
         before = descriptors()
         for _ in range(100):
             for target in ("d/link/l/x", "d/ok/x", "dir"):
                 with pytest.raises(UnsafePathError):
-                    store.write(path(target), [b"x"])
+                    write(store, path(target), [b"x"])
         assert descriptors() <= before + 1
         assert parts_of(tmp_path) == []
 
@@ -256,7 +256,7 @@ def test_too_few_descriptors_are_an_error_in_words_that_stops_the_run(tmp_path: 
                 except OSError:
                     break
             with pytest.raises(StoreError) as caught:
-                store.write(path("x"), [b"x"])
+                write(store, path("x"), [b"x"])
         finally:
             for descriptor in opened:
                 os.close(descriptor)
