@@ -25,7 +25,7 @@ async def main(url, token, out):
     async with Client(token, host=url) as client:
         await client.download("gh/acme/web", job=1, to=out + "/warm")
         before = memory("VmRSS")
-        plan = await client.plan("gh/acme/web", out + "/plan", all=True)
+        plan = await client.artifacts.plan("gh/acme/web", all=True)
         after_plan = memory("VmHWM")
         report = await client.download(plan, out, options=DownloadOptions(dry_run=True))
         again = await client.download("gh/acme/web", out, all=True, options=DownloadOptions(dry_run=True))
