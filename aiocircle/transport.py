@@ -6,11 +6,13 @@ this module as an exception is ours: aiohttp's own carry the request's headers, 
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
+from urllib.request import getproxies
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -26,11 +28,24 @@ from aiocircle.errors import (
     TransportError,
     UnsafeAddressError,
 )
+from aiocircle.nearby import Reach
 from aiocircle.ratelimit.facts import RateFacts
+from aiocircle.resolver import NearbyAddressError, Resolver
 
 READ_BUFFER = 256 * 1024  # bytes a connection may receive ahead of its reader
 DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection
 DRAIN_SECONDS = 1.0  # worth waiting for them; a new connection costs less than that
+NEARBY_HINT = "whoever wrote the address may want this machine to ask for what only it can have; look at the address"
+TLS_HINT = "is there a proxy or a portal in between? a private authority is trusted by SSL_CERT_FILE"
+CONNECT_HINTS = {
+    errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
+    errno.ENFILE: "this machine has no open files left; end other programs, or use a lower --concurrency",
+    errno.ECONNREFUSED: "nobody listens there: is the host's address right, and is it up?",
+    errno.EHOSTUNREACH: "is this machine connected to the network that the host is in?",
+    errno.ENETUNREACH: "is this machine connected to the network?",
+    socket.EAI_NONAME: "is the host's name right, and can this machine resolve names?",
+    socket.EAI_AGAIN: "can this machine resolve names at the moment?",
+}
 
 
 @frozen(kw_only=True)
@@ -157,13 +172,16 @@ class Transport:
     Args:
         session: The caller's, which is used as it is and never closed; ``None`` for one of our own.
         trust_env: Use the proxies (and netrc) of the environment; a plain-http proxy sees the token by design.
+        reach: Which addresses near this machine names may lead to; ``None`` for all of them. The connector of a
+            caller's session, and a proxy, resolve names by rules of their own.
     """
 
-    def __init__(self, session: aiohttp.ClientSession | None, *, trust_env: bool) -> None:
+    def __init__(self, session: aiohttp.ClientSession | None, *, trust_env: bool, reach: Reach | None = None) -> None:
         self._owned = session is None
+        self._resolver = None if reach is None or not self._owned else Resolver(reach, _proxies() if trust_env else ())
         self._session = session or aiohttp.ClientSession(
             # How many connections there are is decided by those who ask for them, not by the pool.
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER,
             middlewares=(_send_once,),
@@ -181,6 +199,8 @@ class Transport:
             self._files.close()
         if self._owned:
             await self._session.close()
+        if self._resolver is not None:
+            await self._resolver.close()
 
     async def open(
         self,
@@ -268,10 +288,15 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
             return DeadlineError(f"{host} did not answer completely within {timeouts.total:g} s")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
             return ConnectError(
-                f"no secure connection to {host}: {_ssl_words(error)}", permanent=_is_verification(error)
+                f"no secure connection to {host}: {_ssl_words(error)}",
+                permanent=_is_verification(error),
+                hint=TLS_HINT,
             )
+        case aiohttp.ClientConnectorError(os_error=NearbyAddressError() as refused):
+            return UnsafeAddressError(str(refused), hint=NEARBY_HINT)
         case aiohttp.ClientConnectorError():
-            return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}")
+            hint = CONNECT_HINTS.get(error.os_error.errno or 0)
+            return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}", hint=hint)
         case aiohttp.ClientPayloadError():
             return InterruptedBodyError(f"the body from {host} ended before its announced end")
         case aiohttp.ServerDisconnectedError():
@@ -284,6 +309,11 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
             return InterruptedBodyError(f"the connection to {host} broke: {_os_words(error)}")
         case _:
             return TransportError(f"the exchange with {host} failed ({type(error).__name__})")
+
+
+def _proxies() -> frozenset[str]:
+    hosts = (URL(proxy if "://" in proxy else f"http://{proxy}").raw_host for proxy in getproxies().values())
+    return frozenset(host for host in hosts if host)
 
 
 def _os_words(error: OSError) -> str:
