@@ -5,7 +5,9 @@ and the bounds on what is received ahead are aiohttp's own; here is only what li
 answer, and the connection kept for the next one. What fails is raised as aiohttp raises it.
 
 A host that sends nothing is noticed by one timer for all connections, which looks for waits that last too long: a timer
-for each wait would have to be set and cancelled several times a file.
+for each wait would have to be set and cancelled several times a file. The same look notices a body that comes by drips,
+from what has been counted anyway: too few bytes in a period in which each look found the reader waiting. A reader that
+is busy is not the host's fault, and the period begins anew.
 """
 
 import asyncio
@@ -25,6 +27,10 @@ KEPT_SECONDS = 15.0  # aiohttp's own figure: a connection that was idle for long
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _SWITCHING, _OK = 101, 200
+
+
+class DripError(aiohttp.SocketTimeoutError):
+    """Bytes come, but too few of them."""
 
 
 class Reply:
@@ -102,9 +108,16 @@ class Reply:
 
 
 class _Held:
-    """A connection, where it leads, and since when bytes are waited for, or since when it is idle."""
+    """A connection, where it leads, and since when bytes are waited for, or since when it is idle.
 
-    __slots__ = ("connection", "content", "idle_since", "origin", "stall", "waits_since")
+    ``floor`` bytes of a body are the least that has to come within ``stall`` seconds. By the time ``since`` it was
+    ``had``, and ``seen`` with the last look.
+    """
+
+    __slots__ = (
+        *("connection", "content", "floor", "had", "idle_since", "origin"),
+        *("seen", "since", "stall", "waits_since"),
+    )
 
     def __init__(self, connection: aiohttp.connector.Connection, origin: str) -> None:
         self.connection = connection
@@ -113,6 +126,23 @@ class _Held:
         self.waits_since = NEVER
         self.stall = NEVER
         self.idle_since = NEVER
+        self.floor = 0.0
+        self.since = NEVER
+        self.had = self.seen = 0
+
+    def fault(self, now: float) -> Exception | None:
+        """Return what the host is to blame for, if its reader has waited for too long by now."""
+        if self.waits_since == NEVER:
+            self.since = NEVER
+            return None
+        received = 0 if self.content is None else self.content.total_bytes
+        if received != self.seen:  # a reader may wait for more than what comes at once
+            self.seen, self.waits_since = received, now
+        if now - self.waits_since > self.stall:
+            return aiohttp.SocketTimeoutError("nothing came")
+        if self.since == NEVER or received - self.had >= self.floor:
+            self.since, self.had = now, received
+        return DripError("too little came") if now - self.since > self.stall else None
 
 
 class Inflow(asyncio.BufferedProtocol):
@@ -138,6 +168,7 @@ class Inflow(asyncio.BufferedProtocol):
         self._transport = handler.transport
         self._content = content
         self._left = left
+        self._end = content.total_bytes + left
         self._capacity = min(left, capacity)
         self._buffers = 1
         self._free: list[bytearray] = []
@@ -154,6 +185,11 @@ class Inflow(asyncio.BufferedProtocol):
     def is_complete(self) -> bool:
         """Whether everything has been received."""
         return not self._left
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of the whole body that have been received, as aiohttp's reader counts them."""
+        return self._end - self._left
 
     async def next(self) -> memoryview | None:
         """Return a filled buffer, to be given back, or ``None`` at the end of the body."""
@@ -260,8 +296,10 @@ class Connections:
         self._heads: dict[str, tuple[Mapping[str, str], bytes]] = {}
         self.now = asyncio.get_running_loop().time
 
-    async def get(self, url: URL, headers: Mapping[str, str], limits: aiohttp.ClientTimeout) -> Reply:
-        """Send a GET and return its answer's head; ``release`` or ``close`` it."""
+    async def get(
+        self, url: URL, headers: Mapping[str, str], limits: aiohttp.ClientTimeout, min_rate: float = 0.0
+    ) -> Reply:
+        """Send a GET and return its answer's head; ``release`` or ``close`` it. ``min_rate`` is in bytes a second."""
         origin = f"{url.scheme}://{url.raw_authority}"
         held = self._kept(origin) or await self._connect(url, origin, limits)
         self._busy.add(held)
@@ -272,12 +310,13 @@ class Connections:
                 raise aiohttp.ClientConnectionResetError("closed before the request")  # noqa: TRY301 -- cleaned up below
             transport.write(self._head(origin, url, headers))
             held.content, held.waits_since, held.stall = None, self.now(), limits.sock_read or NEVER
+            held.floor, held.since, held.seen = min_rate * (limits.sock_read or 0.0), NEVER, 0
             if self._watch is None:
                 self._watch_soon(held.stall)
             while True:
                 message, content = await protocol.read()
                 if message.code >= _OK or message.code == _SWITCHING:
-                    held.waits_since = NEVER
+                    held.waits_since = held.since = NEVER
                     return Reply(message.code, message.headers, content, held, self)
         except BaseException:
             self.drop(held)
@@ -345,9 +384,8 @@ class Connections:
         self._watch = None
         now = self.now()
         for held in self._busy:
-            if now - held.waits_since > held.stall:
+            if (error := held.fault(now)) is not None:
                 held.waits_since = NEVER
-                error = aiohttp.SocketTimeoutError("Timeout on reading data from socket")
                 if (protocol := held.connection.protocol) is not None:
                     protocol.set_exception(error)
                 if held.content is not None:

@@ -19,7 +19,7 @@ from aiohttp.http import HttpProcessingError
 from attrs import field, frozen, validators
 from yarl import URL
 
-from aiocircle.bulk import Connections, Inflow, Reply
+from aiocircle.bulk import Connections, DripError, Inflow, Reply
 from aiocircle.errors import (
     AioCircleError,
     ConnectError,
@@ -55,12 +55,17 @@ class Timeouts:
     Attributes:
         connect: To have a connection: name, TCP and TLS together.
         stall: Without a single byte arriving.
+        min_rate: Bytes a second, not seconds: a body that comes more slowly than that for ``stall`` seconds is given
+            up like one that does not come at all. Only time in which its bytes are waited for counts; 0 is for no such
+            limit. The default is what no line that can be used falls short of, and what a host that drips on
+            purpose does.
         total: For an API request as a whole, waiting for the rate limit not counted. Bodies of artifacts have no such
             limit.
     """
 
     connect: float = field(default=10.0, validator=validators.gt(0))
     stall: float = field(default=60.0, validator=validators.gt(0))
+    min_rate: float = field(default=100.0, validator=validators.ge(0))
     total: float = field(default=120.0, validator=validators.gt(0))
 
 
@@ -76,12 +81,16 @@ class Answer:
         rate: What its headers say about the rate limit, once they have been read.
     """
 
-    __slots__ = ("_host", "_response", "_timeouts", "headers", "rate", "redirected", "size", "status", "tries")
+    __slots__ = (
+        *("_came", "_host", "_response", "_timeouts", "_waited"),
+        *("headers", "rate", "redirected", "size", "status", "tries"),
+    )
 
     def __init__(self, response: aiohttp.ClientResponse | Reply, host: str, timeouts: Timeouts) -> None:
         self._response = response
         self._host = host
         self._timeouts = timeouts
+        self._waited = self._came = 0.0
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.size = response.content_length
@@ -118,21 +127,34 @@ class Answer:
 
         Raises:
             InterruptedBodyError: It ended before its announced end.
-            DeadlineError: Nothing arrived for ``Timeouts.stall`` seconds.
+            DeadlineError: Nothing, or too little, arrived for ``Timeouts.stall`` seconds.
         """
         try:
             response = self._response
-            return await (response.chunk() if isinstance(response, Reply) else response.content.readany())
+            return await (response.chunk() if isinstance(response, Reply) else self._paced(response.content))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             failure = _translate(error, self._host, self._timeouts)
         raise failure  # outside of the handler, so that no context keeps aiohttp's error, and its headers, alive
+
+    async def _paced(self, content: aiohttp.StreamReader) -> bytes:
+        """Return the next bytes where nobody else watches how fast they come: in a session of the caller's."""
+        began = asyncio.get_running_loop().time()
+        chunk = await content.readany()
+        self._waited += asyncio.get_running_loop().time() - began
+        self._came += len(chunk)
+        if self._came >= self._timeouts.min_rate * self._timeouts.stall:
+            self._waited = self._came = 0.0
+        elif chunk and self._waited > self._timeouts.stall:
+            raise DripError("too little came")
+        return chunk
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body; one longer than ``limit`` bytes is cut somewhere behind that.
 
         Raises:
             InterruptedBodyError: It ended before its announced end.
-            DeadlineError: Nothing arrived for ``Timeouts.stall`` seconds, or not all of it within ``Timeouts.total``.
+            DeadlineError: Nothing, or too little, arrived for ``Timeouts.stall`` seconds, or not all of it within
+                ``Timeouts.total``.
         """
         parts: list[bytes] = []
         size = 0
@@ -230,7 +252,7 @@ class Transport:
         response: aiohttp.ClientResponse | Reply
         try:
             if bulk and self._files is not None and method == "GET" and body is None:
-                response = await self._files.get(url, headers, limits)
+                response = await self._files.get(url, headers, limits, timeouts.min_rate)
                 return Answer(response, url.host or "", timeouts)
             response = await self._session.request(
                 method,
@@ -277,11 +299,14 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
     raise failure
 
 
-def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:  # noqa: C901, PLR0911 -- a table
+def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:  # noqa: C901, PLR0911, PLR0912 -- a table
     """Name a failure of aiohttp in our words. The order is from the special to the general."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return DeadlineError(f"no connection to {host} within {timeouts.connect:g} s")
+        case DripError():
+            slow = f"{host} sent less than {timeouts.min_rate:g} bytes a second for {timeouts.stall:g} s"
+            return DeadlineError(slow, hint="if the line is that slow, use a lower --concurrency or --min-rate")
         case aiohttp.SocketTimeoutError():
             return DeadlineError(f"{host} sent nothing for {timeouts.stall:g} s")
         case TimeoutError():

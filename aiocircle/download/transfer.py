@@ -22,7 +22,7 @@ from aiofiles.os import wrap
 from attrs import define, field
 
 from aiocircle.bulk import Inflow
-from aiocircle.download.body import Body
+from aiocircle.download.body import LONGEST, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.parts import Part, new_part
@@ -52,6 +52,7 @@ class Transfer:
         threads: Where blocking calls run.
         batch: Bytes gathered before they are written.
         sizes: Which sizes are wanted.
+        longest: Bytes at which a body whose length nobody announced is given up.
         arrived: Told the seconds from each request to its first byte, and the size announced.
         refused: Told that a host pushed back.
     """
@@ -62,6 +63,7 @@ class Transfer:
     threads: ThreadPoolExecutor
     batch: int
     sizes: SizeRange = ANY_SIZE
+    longest: int = field(default=LONGEST, kw_only=True)
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
     small: "SmallFiles" = field(init=False)
@@ -271,7 +273,7 @@ class _Arrival:
 
     async def _take_all(self) -> None:
         answer = self._answer
-        body = Body(answer.headers, size=answer.size, name=self._target.name)
+        body = self._body(answer.headers)
         self._validator = validator_of(answer.headers) if is_plain(answer.headers) else None
         if self._watched(TransferStarted):
             self._emit(TransferStarted(target=str(self._target), size=answer.size if body.is_plain else None))
@@ -292,13 +294,17 @@ class _Arrival:
         if not complete:
             # Of the digests only this one is about the bytes that come.
             headers = {"Content-Digest": answer.headers.get("Content-Digest", "")}
-            await self._take(Body(headers, size=answer.size, name=self._target.name))
+            await self._take(self._body(headers))
             await self._hand_over(part)
         await self._written()
         announced = announced_sha256(answer.headers)
         if announced is not None and announced != part.digest.digest():
             part.kept = None
             raise InterruptedBodyError("what was kept and what was missing are not the file that the host announces")
+
+    def _body(self, headers: Mapping[str, str]) -> Body:
+        answer, longest = self._answer, self._transfer.longest
+        return Body(headers, size=answer.size, name=self._target.name, longest=longest)
 
     async def _take(self, body: Body) -> None:
         """Take in the body. What is left of it in the end is gathered, and without a part it is all of it."""

@@ -11,6 +11,8 @@ from aiocircle.testing.exchange import Answer, Delivery, Exchange, Slice
 from aiocircle.testing.faults.registry import fault
 
 _EXTRA = 7
+_ZEROS = bytes(64 * 1024)
+_HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 _HTML = b"<!DOCTYPE html><html><body><h1>Sign in to continue</h1></body></html>"
 
 
@@ -74,11 +76,43 @@ async def _drip(exchange: Exchange, answer: Answer) -> None:
     step = max(1, int(rate / 10))
     body = answer.payload()
     response = await _begin(exchange, answer, len(body))
-    for at in range(0, len(body), step):
+    begun = int(len(body) * exchange.settings["part"])
+    await response.write(body[:begun])
+    exchange.handed_over += begun
+    for at in range(begun, len(body), step):
         await response.write(body[at : at + step])
         exchange.handed_over += step
         if await exchange.hold(step / rate):
             break
+    _hang_up(exchange)
+
+
+async def _send_for_ever(exchange: Exchange, answer: Answer) -> None:
+    response = await _begin(exchange, answer, None)
+    await _write(response, answer, len(answer.body))
+    while not await exchange.hold(0.001):
+        await response.write(_ZEROS)
+        exchange.handed_over += len(_ZEROS)
+
+
+async def _drip_for_ever(exchange: Exchange, answer: Answer) -> None:
+    response = await _begin(exchange, answer, None)
+    while not await exchange.hold(exchange.settings["seconds"]):
+        await response.write(_ZEROS[:1])
+        exchange.handed_over += 1
+
+
+async def _drip_head(exchange: Exchange, answer: Answer) -> None:
+    for byte in _head(answer, _length(answer)):
+        if exchange.request.transport is None or await exchange.hold(exchange.settings["seconds"]):
+            break
+        exchange.request.transport.write(bytes((byte,)))
+    _hang_up(exchange)
+
+
+async def _hint_for_ever(exchange: Exchange, _answer: Answer) -> None:
+    while not await exchange.hold(exchange.settings["seconds"]) and exchange.request.transport is not None:
+        exchange.request.transport.write(_HINT)
     _hang_up(exchange)
 
 
@@ -110,8 +144,7 @@ def _length(answer: Answer) -> str:
 
 
 def _hinted_head(answer: Answer) -> bytes:
-    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
-    return hint + _head(answer, _length(answer), "Connection: close")
+    return _HINT + _head(answer, _length(answer), "Connection: close")
 
 
 def _delivered(name: str, description: str, deliver: Delivery, settings: Mapping[str, float] | None = None) -> None:
@@ -128,7 +161,16 @@ _delivered(
 )
 _delivered("short-length", "Content-Length says seven bytes less than are sent", _send_more_than_said)
 _delivered("wrong-length", "Content-Length says seven bytes more than the object has", _send_less_than_said)
-_delivered("slow-drip", "the body comes at so many bytes a second", _drip, {"rate": 64})
+_delivered(
+    "slow-drip",
+    "the body, or what follows its first part, comes at so many bytes a second",
+    _drip,
+    {"rate": 64, "part": 0},
+)
+_delivered("endless", "after the object zeros for ever; no Content-Length", _send_for_ever)
+_delivered("endless-drip", "a byte now and then, for ever; no Content-Length", _drip_for_ever, {"seconds": 1})
+_delivered("endless-hints", "103 Early Hints now and then, for ever, and no answer", _hint_for_ever, {"seconds": 1})
+_delivered("slow-head", "the head of the answer comes byte by byte, and no body", _drip_head, {"seconds": 1})
 _delivered("stall", "silence after the headers", _stall, {"part": 0})
 _delivered("stall-half", "silence after half of the body", _stall, {"part": 0.5})
 _delivered("close-delimited", "no Content-Length: the end of the connection is the end of the body", _raw(_head))
