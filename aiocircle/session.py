@@ -145,6 +145,7 @@ class Session:
         self._reach = reach
         self.limiter = limiter
         self.origin = origin
+        self._home = origin_named(URL(origin))
         self._token = token
         self._scheme = scheme
         self._scope = scope
@@ -327,6 +328,7 @@ class Session:
             location = answer.headers.get("Location")
             if answer.status not in REDIRECTS or location is None or request.method not in SAFE_METHODS:
                 answer.redirected = here is not request
+                answer.home = answer.redirected and origin_named(here.url) == self._home
                 return answer
             await answer.drain()
             here = evolve(here, url=self._address(location, here.url))
@@ -423,6 +425,7 @@ class Session:
             body=body,
             retry_after=answer.rate.retry_after if answer.rate else None,
             redirected=answer.redirected,
+            authenticated=bool(self._credentials(request.url)),
             hint=HINTS.get(answer.status),
         )
 

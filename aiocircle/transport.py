@@ -77,13 +77,14 @@ class Answer:
         headers: Header fields, looked up without regard to case.
         size: ``Content-Length`` in bytes, or ``None`` when the host gave none.
         redirected: It came from another address than the one first asked for.
+        home: It came from the API's own origin, to which another address redirected.
         tries: Failed tries and refusals before it.
         rate: What its headers say about the rate limit, once they have been read.
     """
 
     __slots__ = (
         *("_came", "_host", "_response", "_timeouts", "_waited"),
-        *("headers", "rate", "redirected", "size", "status", "tries"),
+        *("headers", "home", "rate", "redirected", "size", "status", "tries"),
     )
 
     def __init__(self, response: aiohttp.ClientResponse | Reply, host: str, timeouts: Timeouts) -> None:
@@ -94,7 +95,7 @@ class Answer:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.size = response.content_length
-        self.redirected = False
+        self.redirected = self.home = False
         self.tries = 0
         self.rate: RateFacts | None = None
 

@@ -25,6 +25,7 @@ from aiocircle.bulk import Inflow
 from aiocircle.download.body import LONGEST, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.pages import is_page_instead
 from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Source, Stored
@@ -38,6 +39,7 @@ from aiocircle.transport import Answer
 T = TypeVar("T")
 MOST_HOPS = 4
 WORTH_AN_INFLOW = 256 * 1024  # bytes still to come
+PAGE_HINT = "is the token still good ('aiocircle me' tells), and is there a portal or a proxy in between?"
 SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
 
 
@@ -248,6 +250,8 @@ class _Arrival:
     async def receive(self) -> int:
         """Take in what the answer has of the file and return the file's size in bytes."""
         answer = self._answer
+        if is_page_instead(self._target.name, answer.headers, home=answer.home):
+            raise IntegrityError("the host sent a web page in the file's place", hint=PAGE_HINT)
         verdict = judge(self._kept.kept if self._kept else None, answer.status, answer.headers, answer.size)
         if verdict.action is Action.FAIL:
             raise IntegrityError(verdict.reason)

@@ -75,7 +75,7 @@ def requests_of(sim: Simulator, artifact: FakeArtifact) -> int:
     ids=str,
 )
 async def test_a_body_that_comes_by_drips_is_given_up_and_the_others_arrive(
-    tmp_path: Path, fault: str, settings: dict[str, float], lent: bool
+    tmp_path: Path, fault: str, settings: dict[str, Any], lent: bool
 ) -> None:
     async with Simulator(world()) as sim, client_of(sim, lent=lent) as client:
         sim.faults.add(fault, match="/bad/", **settings)

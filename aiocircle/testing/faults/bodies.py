@@ -9,6 +9,7 @@ from aiohttp import web
 from aiocircle.testing.content import chunks
 from aiocircle.testing.exchange import Answer, Delivery, Exchange, Slice
 from aiocircle.testing.faults.registry import fault
+from aiocircle.testing.kong import http_date
 
 _EXTRA = 7
 _ZEROS = bytes(64 * 1024)
@@ -253,6 +254,42 @@ def _no_validator(exchange: Exchange) -> Answer:
     answer = exchange.proceed()
     kept = {name: value for name, value in answer.headers.items() if name not in {"ETag", "Last-Modified"}}
     return attrs.evolve(answer, headers=kept)
+
+
+_CUT = {"cut": 0}  # 1: the first answer breaks off half-way
+
+
+def _dated(exchange: Exchange, answer: Answer) -> Answer:
+    deliver = _send_half if exchange.settings["cut"] and not exchange.fetched_before else None
+    headers = {name: value for name, value in answer.headers.items() if name != "ETag"}
+    return attrs.evolve(answer, headers=headers, deliver=deliver)
+
+
+@fault("last-modified-only", "no ETag; Last-Modified, long past, is the one validator", "storage", _CUT)
+def _last_modified_only(exchange: Exchange) -> Answer:
+    return _dated(exchange, exchange.proceed())
+
+
+@fault("last-modified-young", "no ETag, and a Last-Modified of this moment, which proves nothing", "storage", _CUT)
+def _last_modified_young(exchange: Exchange) -> Answer:
+    answer = exchange.proceed()
+    if "ETag" not in answer.headers:
+        return answer
+    return _dated(exchange, answer).with_headers(Last_Modified=http_date(exchange.now))
+
+
+@fault(
+    "changed-object-modified", "from its second request on another object; only Last-Modified tells", "storage", _CUT
+)
+def _changed_date(exchange: Exchange) -> Answer:
+    exchange.generation = int(exchange.fetched_before)
+    return _dated(exchange, exchange.proceed())
+
+
+@fault("changed-object-modified-206", "the same, and If-Range is ignored: a part of the other object", "storage", _CUT)
+def _changed_date_part(exchange: Exchange) -> Answer:
+    exchange.ignore_if_range = True
+    return _changed_date(exchange)
 
 
 @fault("weak-etag", "a weak ETag", "storage")

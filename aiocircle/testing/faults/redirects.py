@@ -49,6 +49,11 @@ def _file(_exchange: Exchange) -> Answer:
     return _redirect("file:///etc/passwd")
 
 
+@fault("redirect-login", "a redirect to the API's own sign-in page, which has status 200", "artifact")
+def _login(exchange: Exchange) -> Answer:
+    return _redirect(f"{exchange.origins['web']}/login?return-to={exchange.path}")
+
+
 _METADATA = "/latest/meta-data/iam/security-credentials/"
 
 
