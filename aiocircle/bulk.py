@@ -1,13 +1,18 @@
-"""Requests for files on aiohttp's connections, without the request and response objects of its client session.
+"""Requests for files on aiohttp's connections, without its client's objects and, for usual answers, its parser.
 
-Those cost as much as everything else about a small file together. Connecting (names, TLS, its timeout), parsing
-and the bounds on what is received ahead are aiohttp's own; here is only what lies between: one GET without a body, one
-answer, and the connection kept for the next one. What fails is raised as aiohttp raises it.
+Those cost more than everything else about a small file together. Connecting (names, TLS, its timeout) is aiohttp's own;
+here is what lies between: one GET without a body, one answer, and the connection kept for the next one. What fails is
+raised as aiohttp raises it.
+
+All lines receive into one landing buffer, since each is done with it before the loop turns to the next. A usual head
+(`aiocircle.heads`) is read there, and a body of moderate length is copied out of it once. The rest of a long body
+comes by an `Inflow`. An answer with an unusual head is left to aiohttp's parser together with its connection, which
+comes back when the answer is over.
 
 A host that sends nothing is noticed by one timer for all connections, which looks for waits that last too long: a timer
-for each wait would have to be set and cancelled several times a file. The same look notices a body that comes by drips,
-from what has been counted anyway: too few bytes in a period in which each look found the reader waiting. A reader that
-is busy is not the host's fault, and the period begins anew.
+for each wait would have to be set and cancelled several times a file. The same look notices a body that comes by drips:
+too few bytes in a period in which each look found the reader waiting. A reader that is busy is not the host's fault,
+nor is a buffer that fills slowly silence: what counts are bytes.
 """
 
 import asyncio
@@ -20,13 +25,18 @@ from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from aiocircle.heads import LONGEST, Head, read_head
+
 NEVER = float("inf")
 WATCH_SECONDS = 1.0
 SPARE_BUFFERS = 8
 KEPT_SECONDS = 15.0  # aiohttp's own figure: a connection that was idle for longer may be dead without a sign
+MODERATE = 256 * 1024  # bytes of a body that are handed over as a whole
+PIECE = 64 * 1024  # bytes, where a long body is wanted piece by piece
+_END_OF_HEAD = b"\r\n\r\n"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
-_SWITCHING, _OK = 101, 200
+_SWITCHING, _OK, _PARTIAL = 101, 200, 206
 
 
 class DripError(aiohttp.SocketTimeoutError):
@@ -34,47 +44,74 @@ class DripError(aiohttp.SocketTimeoutError):
 
 
 class Reply:
-    """An answer whose head has arrived, on the connection it came by.
+    """An answer whose head has arrived, on the line it came by.
 
     Attributes:
         status: HTTP status.
         headers: Header fields.
-        content: aiohttp's reader of the body.
+        content_length: ``Content-Length`` in bytes.
     """
 
-    __slots__ = ("_connections", "_held", "content", "headers", "status")
+    __slots__ = ("_chunks", "_content", "_inflow", "_left", "_line", "content_length", "headers", "status")
 
     def __init__(
         self,
+        line: "Line",
         status: int,
         headers: CIMultiDictProxy[str],
-        content: aiohttp.StreamReader,
-        held: "_Held",
-        connections: "Connections",
+        length: int | None,
+        chunks: list[bytes],
+        left: int = 0,
+        content: aiohttp.StreamReader | None = None,
     ) -> None:
         self.status = status
         self.headers = headers
-        self.content = content
-        self._held: _Held | None = held
-        self._connections = connections
+        self.content_length = length
+        self._line: Line | None = line
+        self._chunks = chunks  # of the body, as they arrived
+        self._left = left  # bytes of the body still to come
+        self._inflow: Inflow | None = None  # by which they come
+        self._content = content  # aiohttp's reader, where the answer was left to it
 
     @property
-    def content_length(self) -> int | None:
-        """``Content-Length`` in bytes."""
-        announced = self.headers.get("Content-Length")
-        return None if announced is None else int(announced)  # checked by the parser
+    def is_over(self) -> bool:
+        """Whether the whole body has arrived and been read."""
+        if self._content is not None:
+            return self._content.at_eof()
+        return not self._chunks and (not self._left if self._inflow is None else self._inflow.is_complete)
+
+    def whole(self) -> list[bytes] | None:
+        """Return the body if all of it is there already and none of it has been read, else ``None``."""
+        if self._left or self._content is not None or self._inflow is not None:
+            return None
+        chunks, self._chunks = self._chunks, []
+        return chunks
 
     async def chunk(self) -> bytes:
         """Return the body's next bytes as they arrived; empty at its end."""
-        content, held = self.content, self._held
-        if held is None or content.is_eof():
+        if self._content is not None:
+            return await self._chunk_of(self._content)
+        if self._chunks:
+            return self._chunks.pop(0)
+        if self._inflow is None:
+            _, self._inflow = self.inflow(self._left, PIECE)
+        view = None if self._inflow is None else await self._inflow.next()
+        if view is None or self._inflow is None:
+            return b""
+        piece = bytes(view)
+        self._inflow.give_back(view)
+        return piece
+
+    async def _chunk_of(self, content: aiohttp.StreamReader) -> bytes:
+        line = self._line
+        if line is None or content.is_eof():
             return await content.readany()
-        held.content = content
-        held.waits_since = self._connections.now()
+        line.reader = content
+        line.waits_since = line.connections.now()
         try:
             return await content.readany()
         finally:
-            held.waits_since = NEVER
+            line.waits_since = NEVER
 
     def inflow(self, left: int, capacity: int) -> "tuple[bytes, Inflow | None]":
         """Let the body's other ``left`` bytes come by an ``Inflow``, its buffers of this capacity.
@@ -82,93 +119,230 @@ class Reply:
         Returns:
             Bytes that had come already, and the inflow; ``None`` if the body is not to be had in this way.
         """
-        content, held = self.content, self._held
-        had = []
-        while not content.is_eof() and (chunk := content.read_nowait(-1)):
-            had.append(chunk)
-        first = b"".join(had)
-        handler = None if held is None else held.connection.protocol
-        if held is None or handler is None or handler.transport is None or handler.transport.is_closing():
-            return first, None
-        if content.is_eof() or len(first) >= left or not handler.transport.is_reading():
-            return first, None
-        return first, Inflow(self._connections, held, handler, content, left - len(first), capacity)
+        first = b"".join(self._chunks)
+        line = self._line
+        if line is None or not self._left or left != len(first) + self._left:
+            return b"", None
+        self._chunks = []
+        self._inflow = Inflow(line.connections, line, self._left, capacity)
+        return first, self._inflow
 
     def release(self) -> None:
         """Keep the connection for the next request."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._connections.keep(held)
+        line, self._line = self._line, None
+        if line is not None:
+            line.connections.keep(line)
 
     def close(self) -> None:
         """Close the connection."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._connections.drop(held)
+        line, self._line = self._line, None
+        if line is not None:
+            line.connections.drop(line)
 
 
-class _Held:
-    """A connection, where it leads, and since when bytes are waited for, or since when it is idle.
+class Line(asyncio.BufferedProtocol):
+    """A connection, where it leads, and what arrives on it: heads, and bodies of moderate length.
 
-    ``floor`` bytes of a body are the least that has to come within ``stall`` seconds. By the time ``since`` it was
-    ``had``, and ``seen`` with the last look.
+    Attributes:
+        connections: Whose it is.
+        connection: aiohttp's.
+        handler: aiohttp's protocol, which gets the answers that are not usual.
+        transport: Where bytes are sent.
+        origin: Where it leads.
+        reader: Who reads the body now, if not this; is told of errors.
+        is_lost: It has been closed.
+        is_spoiled: It cannot be used again.
+        waits_since: The loop's time since when bytes are waited for.
+        stall: Seconds for which they may be.
+        floor: Bytes that come within so many seconds at least, once the first one has come.
+        received: Bytes that have come by it, those that aiohttp's parser got left out.
+        idle_since: The loop's time since when nothing is asked for.
     """
 
-    __slots__ = (
-        *("connection", "content", "floor", "had", "idle_since", "origin"),
-        *("seen", "since", "stall", "waits_since"),
-    )
-
-    def __init__(self, connection: aiohttp.connector.Connection, origin: str) -> None:
+    def __init__(self, connections: "Connections", connection: aiohttp.connector.Connection, origin: str) -> None:
+        handler = connection.protocol
+        assert handler is not None
+        assert handler.transport is not None
+        self.connections = connections
         self.connection = connection
+        self.handler: ResponseHandler = handler
+        self.transport = handler.transport
         self.origin = origin
-        self.content: aiohttp.StreamReader | Inflow | None = None
+        self.reader: aiohttp.StreamReader | Inflow | None = None
+        self.is_lost = False
+        self.is_spoiled = False
         self.waits_since = NEVER
         self.stall = NEVER
-        self.idle_since = NEVER
         self.floor = 0.0
-        self.since = NEVER
-        self.had = self.seen = 0
+        self.received = 0
+        self.idle_since = NEVER
+        self._is_lent = False  # to aiohttp, for one answer
+        self._waiter: asyncio.Future[Reply | None] | None = None
+        self._beginning = b""  # of a head
+        self._head: Head | None = None
+        self._chunks: list[bytes] = []
+        self._left = 0
+        self._first = self._seen = self._had = 0  # bytes before the answer, at the last look, when the period began
+        self._period = NEVER
+        self.transport.set_protocol(self)
+
+    async def ask(self, request: bytes, stall: float, floor: float) -> Reply:
+        """Send a request and return its answer."""
+        if self.is_lost or self.transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("closed before the request")
+        self.reader, self.stall, self.floor, self.waits_since = None, stall, floor, self.connections.now()
+        self._first = self._seen = self.received
+        self._period = NEVER
+        self._waiter = asyncio.get_running_loop().create_future()
+        self.connections.post(self, request)
+        reply = await self._waiter
+        while reply is None:
+            message, content = await self.handler.read()
+            if message.code >= _OK or message.code == _SWITCHING:
+                announced = message.headers.get("Content-Length")
+                length = None if announced is None else int(announced)  # checked by the parser
+                reply = Reply(self, message.code, message.headers, length, [], content=content)
+        self.waits_since = NEVER
+        return reply
+
+    def take_back(self) -> bool:
+        """Make it ready for the next request, and tell whether it is fit for one."""
+        if self._is_lent:
+            self._is_lent = False
+            self.is_spoiled = self.is_spoiled or self.handler.should_close
+            if not self.is_lost and self.handler.is_connected():
+                self.transport.set_protocol(self)
+        self.reader = None
+        return not (self.is_lost or self.is_spoiled or self.transport.is_closing())
 
     def fault(self, now: float) -> Exception | None:
         """Return what the host is to blame for, if its reader has waited for too long by now."""
         if self.waits_since == NEVER:
-            self.since = NEVER
+            self._period = NEVER
             return None
-        received = 0 if self.content is None else self.content.total_bytes
-        if received != self.seen:  # a reader may wait for more than what comes at once
-            self.seen, self.waits_since = received, now
+        received = self.received + (0 if self.reader is None else self.reader.total_bytes)
+        if received != self._seen:
+            self._seen, self.waits_since = received, now
         if now - self.waits_since > self.stall:
             return aiohttp.SocketTimeoutError("nothing came")
-        if self.since == NEVER or received - self.had >= self.floor:
-            self.since, self.had = now, received
-        return DripError("too little came") if now - self.since > self.stall else None
+        if self._period == NEVER or received == self._first or received - self._had >= self.floor:
+            self._period, self._had = now, received
+        return DripError("too little came") if now - self._period > self.stall else None
+
+    def fail(self, error: Exception) -> None:
+        """End what is waited for with an error."""
+        self.waits_since = NEVER
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+        if self._is_lent:
+            self.handler.set_exception(error)
+        if self.reader is not None:
+            self.reader.set_exception(error)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- asyncio's name
+        """Return where the next bytes go; asyncio asks."""
+        return self.connections.landing
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take note of bytes that have been received; asyncio tells."""
+        if self._waiter is None or self._waiter.done():
+            self.is_spoiled = True  # bytes that nobody asked for
+            self.transport.close()
+            return
+        self.received += nbytes
+        landing = self.connections.landing
+        if self._head is not None:
+            self._take(landing[:nbytes])
+            return
+        data: bytes | bytearray = self.connections.landed
+        size = nbytes
+        if self._beginning:
+            data = self._beginning + landing[:nbytes]
+            size, self._beginning = len(data), b""
+        end = data.find(_END_OF_HEAD, 0, size) + len(_END_OF_HEAD)
+        if end >= len(_END_OF_HEAD):
+            self._head = read_head(data, end)
+        elif size <= LONGEST:
+            self._beginning = bytes(data[:size])
+            return
+        if self._head is None:
+            self._lend(bytes(data[:size]))
+        else:
+            self._begin_body(self._head, memoryview(data)[end:size])
+
+    def _begin_body(self, head: Head, first: memoryview) -> None:
+        self._left = head.length
+        if head.length <= max(MODERATE, len(first)):
+            self._take(first)
+        elif head.status in {_OK, _PARTIAL}:
+            self.transport.pause_reading()
+            self._answer(head, [bytes(first)] if first else [], head.length - len(first))
+        else:
+            self.is_spoiled = True  # nobody wants that much of a refusal
+            self._answer(head, [bytes(first)], 0)
+
+    def _take(self, data: memoryview) -> None:
+        head = self._head
+        assert head is not None
+        if len(data) > self._left:
+            self.is_spoiled = True
+            data = data[: self._left]
+        if data:
+            self._chunks.append(bytes(data))
+            self._left -= len(data)
+        if not self._left:
+            chunks, self._chunks = self._chunks, []
+            self._answer(head, chunks, 0)
+
+    def _answer(self, head: Head, chunks: list[bytes], left: int) -> None:
+        self._head = None
+        self.is_spoiled = self.is_spoiled or not head.keeps
+        assert self._waiter is not None
+        self._waiter.set_result(Reply(self, head.status, head.headers, head.length, chunks, left))
+
+    def _lend(self, data: bytes) -> None:
+        self._is_lent = True
+        self.connections.prepare(self.handler)
+        self.transport.set_protocol(self.handler)
+        self.handler.data_received(data)
+        assert self._waiter is not None
+        self._waiter.set_result(None)
+
+    def eof_received(self) -> None:
+        """Let the transport close; asyncio tells."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what is still awaited; asyncio tells."""
+        self.is_lost = True
+        if self._waiter is not None and not self._waiter.done():
+            if self._head is not None:
+                self._waiter.set_exception(_cut())
+            elif isinstance(exc, OSError):
+                self._waiter.set_exception(aiohttp.ClientOSError(*exc.args))
+            else:
+                self._waiter.set_exception(aiohttp.ServerDisconnectedError())
+        self.handler.connection_lost(exc)
 
 
 class Inflow(asyncio.BufferedProtocol):
     """The rest of a body of known length, received into buffers that are written from as they are.
 
-    aiohttp would copy every byte twice more, into memory that is new each time. It gets the connection back at the end.
     At most two buffers are in use: while the reader has both, nothing is received.
     """
+
+    total_bytes = 0  # aiohttp's readers count theirs; these are counted by the line
 
     def __init__(
         self,
         connections: "Connections",
-        held: _Held,
-        handler: ResponseHandler,
-        content: aiohttp.StreamReader,
+        line: "Line",
         left: int,
         capacity: int,
     ) -> None:
-        assert handler.transport is not None
         self._connections = connections
-        self._held = held
-        self._handler = handler
-        self._transport = handler.transport
-        self._content = content
+        self._line = line
+        self._transport = line.transport
         self._left = left
-        self._end = content.total_bytes + left
         self._capacity = min(left, capacity)
         self._buffers = 1
         self._free: list[bytearray] = []
@@ -178,18 +352,17 @@ class Inflow(asyncio.BufferedProtocol):
         self._filled: deque[memoryview] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
-        held.content = self
-        self._transport.set_protocol(self)
+        line.reader = self
+        if line.is_lost:
+            self._error = _cut()
+        else:
+            self._transport.set_protocol(self)
+            self._transport.resume_reading()
 
     @property
     def is_complete(self) -> bool:
         """Whether everything has been received."""
         return not self._left
-
-    @property
-    def total_bytes(self) -> int:
-        """Bytes of the whole body that have been received, as aiohttp's reader counts them."""
-        return self._end - self._left
 
     async def next(self) -> memoryview | None:
         """Return a filled buffer, to be given back, or ``None`` at the end of the body."""
@@ -198,13 +371,13 @@ class Inflow(asyncio.BufferedProtocol):
                 return None
             if self._error is not None:
                 raise self._error
-            self._held.waits_since = self._connections.now()
+            self._line.waits_since = self._connections.now()
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-                self._held.waits_since = NEVER
+                self._line.waits_since = NEVER
         return self._filled.popleft()
 
     def give_back(self, view: memoryview) -> None:
@@ -236,6 +409,7 @@ class Inflow(asyncio.BufferedProtocol):
         assert self._buffer is not None
         self._at += nbytes
         self._left -= nbytes
+        self._line.received += nbytes
         if self._left and self._at < self._capacity:
             return
         view = memoryview(self._buffer)[: self._at]
@@ -243,7 +417,8 @@ class Inflow(asyncio.BufferedProtocol):
         self._filled.append(view)
         self._buffer, self._at = None, 0
         if not self._left:
-            self._hand_back()
+            self._line.reader = None
+            self._transport.set_protocol(self._line)
         elif self._free:
             self._buffer = self._free.pop()
         elif self._buffers == 1:
@@ -257,25 +432,16 @@ class Inflow(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is still awaited; asyncio tells."""
-        self.set_exception(aiohttp.ClientPayloadError("Response payload is not completed"))
-        self._handler.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Nothing is written meanwhile."""
-
-    def resume_writing(self) -> None:
-        """Nothing is written meanwhile."""
-
-    def _hand_back(self) -> None:
-        """Give the connection back to aiohttp, with a parser that is at the beginning of an answer."""
-        self._held.content = None
-        self._transport.set_protocol(self._handler)
-        self._content.feed_eof()
-        self._connections.prepare(self._handler)
+        self.set_exception(_cut())
+        self._line.connection_lost(exc)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _cut() -> aiohttp.ClientPayloadError:
+    return aiohttp.ClientPayloadError("Response payload is not completed")
 
 
 class Connections:
@@ -287,63 +453,70 @@ class Connections:
     """
 
     def __init__(self, session: aiohttp.ClientSession, read_buffer: int) -> None:
+        self.landed = bytearray(read_buffer)
+        self.landing = memoryview(self.landed)
         self._session = session
         self._read_buffer = read_buffer
-        self._idle: dict[str, list[_Held]] = {}
-        self._busy: set[_Held] = set()
+        self._idle: dict[str, list[Line]] = {}
+        self._busy: set[Line] = set()
         self._watch: asyncio.TimerHandle | None = None
         self._spare: list[bytearray] = []
         self._heads: dict[str, tuple[Mapping[str, str], bytes]] = {}
-        self.now = asyncio.get_running_loop().time
+        self._outbox: list[tuple[asyncio.Transport, bytes]] = []
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
 
     async def get(
         self, url: URL, headers: Mapping[str, str], limits: aiohttp.ClientTimeout, min_rate: float = 0.0
     ) -> Reply:
         """Send a GET and return its answer's head; ``release`` or ``close`` it. ``min_rate`` is in bytes a second."""
         origin = f"{url.scheme}://{url.raw_authority}"
-        held = self._kept(origin) or await self._connect(url, origin, limits)
-        self._busy.add(held)
+        line = self._kept(origin) or await self._connect(url, origin, limits)
+        self._busy.add(line)
         try:
-            protocol = held.connection.protocol
-            transport = None if protocol is None else protocol.transport  # a protocol is false while it has no answer
-            if protocol is None or transport is None or transport.is_closing():
-                raise aiohttp.ClientConnectionResetError("closed before the request")  # noqa: TRY301 -- cleaned up below
-            transport.write(self._head(origin, url, headers))
-            held.content, held.waits_since, held.stall = None, self.now(), limits.sock_read or NEVER
-            held.floor, held.since, held.seen = min_rate * (limits.sock_read or 0.0), NEVER, 0
+            stall = limits.sock_read or NEVER
             if self._watch is None:
-                self._watch_soon(held.stall)
-            while True:
-                message, content = await protocol.read()
-                if message.code >= _OK or message.code == _SWITCHING:
-                    held.waits_since = held.since = NEVER
-                    return Reply(message.code, message.headers, content, held, self)
+                self._watch_soon(stall)
+            return await line.ask(self._request(origin, url, headers), stall, min_rate * (limits.sock_read or 0.0))
         except BaseException:
-            self.drop(held)
+            self.drop(line)
             raise
 
-    def keep(self, held: _Held) -> None:
-        """Take back a connection whose answer has been read to its end."""
-        protocol = held.connection.protocol
-        if protocol is None or protocol.should_close or not protocol.is_connected():
-            self.drop(held)
-        else:
-            self._busy.discard(held)
-            held.content = None
-            held.idle_since = self.now()
-            self._idle.setdefault(held.origin, []).append(held)
+    def post(self, line: Line, request: bytes) -> None:
+        """Send a request together with those of the same moment.
 
-    def drop(self, held: _Held) -> None:
+        A host that has just gone to sleep for want of requests is woken by each of them, and that costs the sender more
+        than to send it.
+        """
+        if not self._outbox:
+            self._loop.call_soon(self._send)
+        self._outbox.append((line.transport, request))
+
+    def _send(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for transport, request in outbox:
+            transport.write(request)
+
+    def keep(self, line: Line) -> None:
+        """Take back a connection whose answer has been read to its end."""
+        if line.take_back():
+            self._busy.discard(line)
+            line.idle_since = self.now()
+            self._idle.setdefault(line.origin, []).append(line)
+        else:
+            self.drop(line)
+
+    def drop(self, line: Line) -> None:
         """Close a connection."""
-        self._busy.discard(held)
-        held.connection.close()
+        self._busy.discard(line)
+        line.connection.close()
 
     def close(self) -> None:
         """Close all connections."""
         if self._watch is not None:
             self._watch.cancel()
-        for held in [*self._busy, *(held for idle in self._idle.values() for held in idle)]:
-            held.connection.close()
+        for line in [*self._busy, *(line for idle in self._idle.values() for line in idle)]:
+            line.connection.close()
         self._idle.clear()
         self._busy.clear()
 
@@ -363,16 +536,13 @@ class Connections:
         if len(self._spare) < SPARE_BUFFERS:
             self._spare.append(buffer)
 
-    def _kept(self, origin: str) -> _Held | None:
+    def _kept(self, origin: str) -> Line | None:
         idle = self._idle.get(origin)
         while idle:
-            held = idle.pop()
-            protocol = held.connection.protocol
-            # Bytes that came while nothing was asked for make it unfit, as in aiohttp's own pool.
-            fit = protocol is not None and protocol.is_connected() and not protocol.should_close
-            if fit and self.now() - held.idle_since < KEPT_SECONDS:
-                return held
-            held.connection.close()
+            line = idle.pop()
+            if line.take_back() and self.now() - line.idle_since < KEPT_SECONDS:
+                return line
+            line.connection.close()
         return None
 
     def _watch_soon(self, stall: float) -> None:
@@ -383,17 +553,13 @@ class Connections:
         """Fail what has waited for too long, and look again later if there is anything to look at."""
         self._watch = None
         now = self.now()
-        for held in self._busy:
-            if (error := held.fault(now)) is not None:
-                held.waits_since = NEVER
-                if (protocol := held.connection.protocol) is not None:
-                    protocol.set_exception(error)
-                if held.content is not None:
-                    held.content.set_exception(error)
+        for line in self._busy:
+            if (fault := line.fault(now)) is not None:
+                line.fail(fault)
         if self._busy:
-            self._watch_soon(min(held.stall for held in self._busy))
+            self._watch_soon(min(line.stall for line in self._busy))
 
-    async def _connect(self, url: URL, origin: str, limits: aiohttp.ClientTimeout) -> _Held:
+    async def _connect(self, url: URL, origin: str, limits: aiohttp.ClientTimeout) -> Line:
         connector = self._session.connector
         assert connector is not None
         request = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop(), session=self._session)
@@ -401,11 +567,9 @@ class Connections:
             connection = await connector.connect(request, [], limits)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-        assert connection.protocol is not None
-        self.prepare(connection.protocol)
-        return _Held(connection, origin)
+        return Line(self, connection, origin)
 
-    def _head(self, origin: str, url: URL, headers: Mapping[str, str]) -> bytes:
+    def _request(self, origin: str, url: URL, headers: Mapping[str, str]) -> bytes:
         known = self._heads.get(origin)
         if known is None or known[0] is not headers:
             lines = [f"Host: {url.host_port_subcomponent}", *(f"{name}: {value}" for name, value in headers.items())]

@@ -106,7 +106,8 @@ class Answer:
     @property
     def is_over(self) -> bool:
         """Whether the whole body has been read."""
-        return self._response.content.at_eof()
+        response = self._response
+        return response.is_over if isinstance(response, Reply) else response.content.at_eof()
 
     def inflow(self, left: int, capacity: int) -> tuple[bytes, Inflow | None]:
         """Return what has arrived of the body's other ``left`` bytes, and a faster way to the rest of them, if any."""
@@ -173,7 +174,7 @@ class Answer:
     async def drain(self) -> None:
         """Let go of the connection, but read on for a moment first if that keeps it."""
         try:
-            if self.size is not None and self.size <= DRAIN_LIMIT and not self._response.content.at_eof():
+            if self.size is not None and self.size <= DRAIN_LIMIT and not self.is_over:
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await self.read(DRAIN_LIMIT)
         except (TimeoutError, TransportError):
@@ -183,7 +184,7 @@ class Answer:
 
     def close(self) -> None:
         """Let go of the connection: to the pool if the body is at its end, else closed. Waits for nothing."""
-        if self._response.content.at_eof():
+        if self.is_over:
             self._response.release()
         else:
             self._response.close()

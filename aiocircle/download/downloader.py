@@ -9,7 +9,8 @@ token is refused, the disk is full, the network is gone. When only the listing c
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from pathlib import Path
@@ -35,6 +36,7 @@ from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
 from aiocircle.download.selection import Selection
+from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
@@ -96,8 +98,10 @@ class Download:
         self._planned = 0
         self._broken = 0
         self._ledger: Ledger | None = None
+        self._scope: anyio.CancelScope | None = None
         self._is_complete = True
         self._all_listed = False
+        self._ready: deque[Item] = deque()
         self._job: tuple[JobRef, Source] | None = None  # the one that was listed last
         self._stopped_by: AioCircleError | None = None
         self._outcomes: Outcomes | None = None
@@ -162,8 +166,9 @@ class Download:
     async def _rehearse(self) -> None:
         async with aclosing(self._items(Claims())) as items:
             try:
-                async for item in items:
-                    self._note(item.outcome("planned"))
+                async for some in items:
+                    for item in some:
+                        self._note(item.outcome("planned"))
                     if self._outcomes is not None:
                         await self._outcomes.caught_up()
             except AioCircleError as error:
@@ -183,8 +188,7 @@ class Download:
             self._ledger = ledger
             await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
-            transfer = Transfer(self._session, store, ledger, threads, self._batch(crowd.size), self._sizes)
-            await self._work(transfer, claims, crowd)
+            await self._work(store, ledger, threads, claims, crowd)
             if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
@@ -203,8 +207,21 @@ class Download:
     def _batch(self, in_flight: int) -> int:
         return max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * in_flight)))
 
-    async def _work(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
+    async def _work(
+        self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
+    ) -> None:
+        small = SmallFiles(store, ledger, threads, self._options.buffer // 2, self._end)
+        batch = self._batch(crowd.size)
+        transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, self._sizes)
+        try:
+            await self._work_with(transfer, claims, crowd)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await small.drain()
+
+    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
+            self._scope = group.cancel_scope
             turn = asyncio.Lock()
             monotonic = self._session.clock.monotonic
             workers = 0
@@ -226,7 +243,7 @@ class Download:
 
             def join() -> None:
                 nonlocal workers
-                while workers < crowd.size and not self._all_listed:
+                while workers < crowd.size and (self._ready or not self._all_listed):
                     workers += 1
                     group.start_soon(work)
                 transfer.batch = self._batch(max(workers, 1))
@@ -236,7 +253,7 @@ class Download:
 
     async def _worker(
         self,
-        items: AsyncGenerator[Item, None],
+        items: AsyncGenerator[list[Item], None],
         turn: asyncio.Lock,
         transfer: Transfer,
         scope: anyio.CancelScope,
@@ -244,60 +261,69 @@ class Download:
     ) -> None:
         # A cancellation reaches a task only where it waits, and a request is sent before that.
         while not scope.cancel_called and not is_too_many():
-            if (item := await self._next(items, turn, scope)) is None:
-                self._all_listed = True
-                return
+            while not self._ready:
+                if self._all_listed or not await self._more(items, turn, scope):
+                    return
+            item = self._ready.popleft()
             try:
-                self._note(await self._fetch(item, transfer))
-                self._broken = 0
+                await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
                 self._note(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
             except (NotFoundError, GoneError) as error:
                 self._note_missing(item, error)
                 self._broken = 0
             except AioCircleError as error:
-                self._note_failure(item.outcome("failed"), item.artifact, error)
-                self._broken = self._broken + 1 if isinstance(error, TransportError) else 0
-                if _ends_the_run(error) or self._broken >= BROKEN_IN_A_ROW:
-                    self._stopped_by = self._stopped_by or error
-                    scope.cancel()
+                self._end(item, error)
 
-    async def _next(
-        self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
-    ) -> Item | None:
-        """Return the next artifact of the plan, which all workers read in turn, or ``None`` at its end."""
+    async def _more(
+        self, items: AsyncGenerator[list[Item], None], turn: asyncio.Lock, scope: anyio.CancelScope
+    ) -> bool:
+        """Read on in the plan, which all workers do in turn, until there is something to do; false at its end."""
         async with turn:
             try:
-                if self._outcomes is not None:
-                    await self._outcomes.caught_up()
-                return await anext(items, None)
+                while not self._ready and not self._all_listed:
+                    if self._outcomes is not None:
+                        await self._outcomes.caught_up()
+                    some = await anext(items, None)
+                    self._all_listed = some is None
+                    self._ready.extend(some or ())
             except AioCircleError as error:
+                self._all_listed = True
                 self._stopped_by = error
                 if _ends_the_run(error):
                     scope.cancel()
-                return None
+        return bool(self._ready)
 
-    async def _fetch(self, item: Item, transfer: Transfer) -> ItemOutcome:
-        target = item.placed.path
-        size = await transfer.present(target, item.artifact)
-        if size is not None:
+    async def _fetch(self, item: Item, transfer: Transfer) -> None:
+        size = await transfer.present(item.placed.path, item.artifact)
+        if size is None:
+            await transfer.run(item)
+        else:
             self._sizes.check(size)
-            return item.outcome("present", size)
-        return item.outcome("stored", await transfer.run(item.url, target, item.artifact))
+            self._note(item.outcome("present", size))
 
-    async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
-        """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
+    def _end(self, item: Item, result: int | AioCircleError) -> None:
+        """Note what became of an item: its size in bytes, or an error, which may be that of all others as well."""
+        if isinstance(result, int):
+            self._note(item.outcome("stored", result))
+            self._broken = 0
+            return
+        self._note_failure(item.outcome("failed"), item.artifact, result)
+        self._broken = self._broken + 1 if isinstance(result, TransportError) else 0
+        if _ends_the_run(result) or self._broken >= BROKEN_IN_A_ROW:
+            self._stopped_by = self._stopped_by or result
+            if self._scope is not None:
+                self._scope.cancel()
+
+    async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
+        """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else there is."""
         what, lost = self._selection, 0
         assert what is not None
         async with aclosing(what.steps() if isinstance(what, Plan) else self._planner.steps(what)) as steps:
             async for step in steps:
                 match step:
-                    case Listed(job=job, artifact=artifact):
-                        if (item := self._place(job, artifact, claims)) is not None:
-                            self._planned += 1
-                            if self._session.watched(ItemPlanned):
-                                self._session.emit(ItemPlanned(target=item.target, total=self._planned))
-                            yield item
+                    case Listed(job=job, artifacts=artifacts):
+                        yield self._placed(job, artifacts, claims)
                     case JobListed(job=job):
                         self._tally.jobs += 1
                         self._resolve(job)
@@ -310,6 +336,16 @@ class Download:
                         if lost >= BROKEN_IN_A_ROW:
                             raise error
         self._session.emit(ListingEnded(total=self._planned))
+
+    def _placed(self, job: JobRef, artifacts: Iterable[Artifact], claims: Claims) -> list[Item]:
+        items = []
+        for artifact in artifacts:
+            if (item := self._place(job, artifact, claims)) is not None:
+                items.append(item)
+                self._planned += 1
+                if self._session.watched(ItemPlanned):
+                    self._session.emit(ItemPlanned(target=item.target, total=self._planned))
+        return items
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
         """Give an artifact its name; one that can have none is noted and dropped, one that is not wanted dropped."""

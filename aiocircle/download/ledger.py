@@ -16,7 +16,7 @@ A file counts as complete when its row names the same artifact and its size on d
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -127,13 +127,13 @@ class Ledger:
             yield naming
         except BaseException:
             if naming.announced:
-                self._withdraw(stored.target)
+                self.withdraw([stored.target])
             raise
-        self._confirm(stored.target)
+        self.confirm([stored.target])
 
     def add(self, stored: Stored) -> None:
         """Record a file that stands complete under its final name already."""
-        self.announce(stored, None)
+        self.announce([(stored, None)])
 
     def fail(self, failed: Failed) -> None:
         """Note what could not be had; waits for nothing, and is written with the next batch."""
@@ -149,26 +149,35 @@ class Ledger:
         with self._lock:
             self._flush()
 
-    def announce(self, stored: Stored, inode: int | None) -> None:
-        """Record a file; with a number it is still to be renamed."""
-        row = (
-            *(stored.target, stored.source.identity, stored.size, stored.validator, stored.sha256),
-            *(stored.began, stored.ended, inode),
-        )
-        with self._lock, self._explained():
-            self._rows.execute(ADD_FILE, (*row, *values_of(stored.source)))
+    def announce(self, files: Sequence[tuple[Stored, int | None]]) -> None:
+        """Record files in one transaction; those with the number of an inode are still to be renamed."""
+        rows = [
+            (
+                *(stored.target, stored.source.identity, stored.size, stored.validator, stored.sha256),
+                *(stored.began, stored.ended, inode),
+                *values_of(stored.source),
+            )
+            for stored, inode in files
+        ]
+        with self._lock, self._explained(), self._rows:
+            self._rows.execute("BEGIN IMMEDIATE")
+            self._rows.executemany(ADD_FILE, rows)
             if self._has_failures:
-                self._rows.execute("DELETE FROM failures WHERE artifact = ?", (stored.source.identity,))
+                self._rows.executemany("DELETE FROM failures WHERE artifact = ?", [(row[1],) for row in rows])
 
-    def _confirm(self, target: str) -> None:
+    def confirm(self, targets: Iterable[str]) -> None:
+        """Note that files have their names; it is written with the next batch."""
         with self._lock:
-            self._confirmed.append(target)
+            self._confirmed.extend(targets)
             if len(self._confirmed) >= BATCH:
                 self._flush()
 
-    def _withdraw(self, target: str) -> None:
-        with self._lock, self._explained():
-            self._rows.execute("DELETE FROM files WHERE target = ? AND inode IS NOT NULL", (target,))
+    def withdraw(self, targets: Sequence[str]) -> None:
+        """Record that announced files did not get their names."""
+        if targets:
+            with self._lock, self._explained():
+                statement = "DELETE FROM files WHERE target = ? AND inode IS NOT NULL"
+                self._rows.executemany(statement, [(target,) for target in targets])
 
     def _flush(self) -> None:
         failed = [self._failed.popleft() for _ in range(len(self._failed))]
@@ -250,7 +259,7 @@ class Naming:
 
     def announce(self, inode: int) -> None:
         """Record it, before the rename of the file with this number."""
-        self._ledger.announce(self._stored, inode)
+        self._ledger.announce([(self._stored, inode)])
         self.announced = True
 
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,11 +124,13 @@ class Failed:
 
 
 SOURCE_COLUMNS = tuple(attribute.name for attribute in fields(Source))
+_columns_of = attrgetter(*SOURCE_COLUMNS)
 
 
 def values_of(source: Source) -> tuple[Any, ...]:
     """Return a source's columns, in order."""
-    return tuple(getattr(source, name) for name in SOURCE_COLUMNS)
+    values: tuple[Any, ...] = _columns_of(source)
+    return values
 
 
 class Records:

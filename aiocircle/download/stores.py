@@ -23,6 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from attrs import frozen
+
 from aiocircle.download.parts import OLD_FILE, KeptParts, Part
 from aiocircle.download.paths import OWN_DIRECTORY, SafePath
 from aiocircle.errors import StoreError, UnsafePathError
@@ -45,6 +47,21 @@ HINTS = {
     errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
     errno.ENAMETOOLONG: "this file system allows shorter names only; a flatter --layout may help",
 }
+
+
+@frozen
+class Staged:
+    """A whole file that waits for its final name.
+
+    Attributes:
+        target: The name it is going to have.
+        name: Its name among the parts.
+        inode: The number of its inode, by which a later process tells whether it got its name.
+    """
+
+    target: SafePath
+    name: str
+    inode: int
 
 
 class LocalStore:
@@ -119,14 +136,11 @@ class LocalStore:
                 os.unlink(name, dir_fd=self._parts_handle)
             return False
 
-    def write(
-        self, target: SafePath, chunks: Sequence[bytes | memoryview], announce: Callable[[int], object] = int
-    ) -> None:
-        """Store a whole file at once; ``announce`` as with ``commit``.
+    def stage(self, target: SafePath, chunks: Sequence[bytes | memoryview]) -> Staged:
+        """Store a whole file beside its final name; it must be published or discarded.
 
         Raises:
             StoreError: The disk refused.
-            UnsafePathError: A link or a file stands where a directory of the path should be.
         """
         name = f"w{next(self._numbers):x}"  # the lock is ours, and what others left under such a name is gone
         try:
@@ -145,16 +159,29 @@ class LocalStore:
                 os.close(descriptor)
             if found.st_size != sum(map(len, chunks)):
                 raise StoreError(f"{target}: the disk did not take all bytes", fatal=True)  # noqa: TRY301 -- cleaned up below
-            parent = self._parent(target, make=True)
-            announce(found.st_ino)
-            os.rename(name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)
-            if self._sync:
-                os.fsync(parent)
         except BaseException:
-            with suppress(OSError):
-                os.unlink(name, dir_fd=self._parts_handle)
+            self._remove(name)
             with explained(str(target)):
                 raise
+        return Staged(target, name, found.st_ino)
+
+    def publish(self, staged: Staged) -> None:
+        """Give a staged file its final name; if that cannot be, it is discarded.
+
+        Raises:
+            StoreError: The disk refused.
+            UnsafePathError: A link or a file stands where a directory of the path should be.
+        """
+        try:
+            self._rename(staged.name, staged.target)
+        except BaseException:
+            self._remove(staged.name)
+            with explained(str(staged.target)):
+                raise
+
+    def discard_staged(self, staged: Staged) -> None:
+        """Remove a staged file that is not going to be published."""
+        self._remove(staged.name)
 
     def begin(self, part: Part) -> None:
         """Open a part; it must be committed or discarded."""
@@ -198,20 +225,27 @@ class LocalStore:
             if self._sync:
                 os.fsync(part.descriptor)
             part.close()
-            parent = self._parent(target, make=True)
+            self._parent(target, make=True)  # a path that cannot be is no reason to announce
             announce(found.st_ino)
-            os.rename(part.name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)
-            if self._sync:
-                os.fsync(parent)
+            self._rename(part.name, target)
         self.kept.forget(part.name)
 
     def discard(self, part: Part) -> None:
         """Remove a part; one that was committed is left alone."""
         with suppress(OSError):
             part.close()
-        with suppress(OSError):
-            os.unlink(part.name, dir_fd=self._parts_handle)
+        self._remove(part.name)
         self.kept.forget(part.name)
+
+    def _rename(self, name: str, target: SafePath) -> None:
+        parent = self._parent(target, make=True)
+        os.rename(name, target.name, src_dir_fd=self._parts_handle, dst_dir_fd=parent)
+        if self._sync:
+            os.fsync(parent)
+
+    def _remove(self, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self._parts_handle)
 
     def _parent(self, target: SafePath, *, make: bool) -> int:
         """Return an open handle of a target's directory. Each thread keeps its last few: neighbours come together."""

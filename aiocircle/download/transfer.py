@@ -1,18 +1,16 @@
 """One artifact to one file.
 
 Bytes are kept as they arrive until a batch is full, and handed to a thread while the next ones arrive: one write under
-way for each file, so at most two batches of a file are in memory. A file that ends within its first batch is opened,
-written, checked off and named in one hop to a thread together with others, since a hop costs more than the write.
+way for each file, so at most two batches of a file are in memory. A file that ends within its first batch is handed
+over as a whole (`aiocircle.download.small`).
 
 A write in a thread cannot be stopped. Cancellation therefore waits for it before the part is closed. A part that can be
 continued is kept, whatever ended the attempt but a verdict on its bytes (`aiocircle.download.resume`).
 """
 
 import asyncio
-import hashlib
-import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -24,12 +22,14 @@ from attrs import define, field
 from aiocircle.bulk import Inflow
 from aiocircle.download.body import LONGEST, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
+from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.pages import is_page_instead
 from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Source, Stored
 from aiocircle.download.resume import Action, announced_sha256, is_plain, judge, validator_of
+from aiocircle.download.small import Ended, SmallFiles, Whole
 from aiocircle.download.stores import LocalStore
 from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
@@ -37,10 +37,8 @@ from aiocircle.session import Session
 from aiocircle.transport import Answer
 
 T = TypeVar("T")
-MOST_HOPS = 4
 WORTH_AN_INFLOW = 256 * 1024  # bytes still to come
 PAGE_HINT = "is the token still good ('aiocircle me' tells), and is there a portal or a proxy in between?"
-SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
 
 
 @define(eq=False)
@@ -53,6 +51,8 @@ class Transfer:
         ledger: Where complete files are recorded.
         threads: Where blocking calls run.
         batch: Bytes gathered before they are written.
+        ended: Told what became of each artifact that was taken on.
+        small: Where small files go.
         sizes: Which sizes are wanted.
         longest: Bytes at which a body whose length nobody announced is given up.
         arrived: Told the seconds from each request to its first byte, and the size announced.
@@ -64,22 +64,15 @@ class Transfer:
     ledger: Ledger
     threads: ThreadPoolExecutor
     batch: int
+    ended: Ended
+    small: SmallFiles
     sizes: SizeRange = ANY_SIZE
     longest: int = field(default=LONGEST, kw_only=True)
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
-    small: "SmallFiles" = field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.small = SmallFiles(self)
-
-    async def run(self, url: str, target: SafePath, artifact: Source) -> int:
-        """Fetch one artifact and return its size in bytes.
-
-        Args:
-            url: Its address as listed.
-            target: Its final name.
-            artifact: What it is, for the ledger.
+    async def run(self, item: Item) -> None:
+        """Fetch one artifact. What becomes of it is told to ``ended``, possibly later, unless this raises.
 
         Raises:
             UnwantedSize: It is smaller or larger than wanted.
@@ -91,17 +84,18 @@ class Transfer:
 
         async def conditions() -> Mapping[str, str]:
             nonlocal kept, asked
-            kept = await self.hop(self.store.kept.find, artifact.identity) if self.store.kept else None
+            kept = await self.hop(self.store.kept.find, item.artifact.identity) if self.store.kept else None
             asked = time.monotonic()
             return {} if kept is None or kept.kept is None else kept.kept.conditions()
 
-        async def consume(answer: Answer) -> int:
+        async def consume(answer: Answer) -> None:
             if not answer.tries:
                 self.arrived(time.monotonic() - asked, answer.size)
             self.sizes.check_head(answer)
-            return await _Arrival(self, answer, target, artifact, began, kept).receive()
+            await _Arrival(self, answer, item, began, kept).receive()
 
-        return await self.session.fetch(url, consume, conditions, self.refused)
+        await self.session.fetch(item.url, consume, conditions, self.refused)
+        await self.small.room()
 
     async def present(self, target: SafePath, artifact: Source) -> int | None:
         """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
@@ -113,24 +107,6 @@ class Transfer:
         """Call a blocking function in one of the threads."""
         return await in_thread(self.threads, function, *arguments)
 
-    def write(
-        self, target: SafePath, chunks: Sequence[bytes | memoryview], stored: Callable[[int, str], Stored]
-    ) -> int:
-        """Store a whole file, record it, and return its size; blocks.
-
-        Args:
-            target: Its final name.
-            chunks: Its bytes.
-            stored: Returns what is recorded of it, given its size and SHA-256.
-        """
-        size = sum(map(len, chunks))
-        digest = hashlib.sha256(usedforsecurity=False)
-        for chunk in chunks:
-            digest.update(chunk)
-        with self.ledger.naming(stored(size, digest.hexdigest())) as naming:
-            self.store.write(target, chunks, naming.announce)
-        return size
-
     def commit(self, part: Part, target: SafePath, size: int, stored: Callable[[int, str], Stored]) -> None:
         """Give a complete part of so many bytes its name and record it; blocks."""
         with self.ledger.naming(stored(size, part.digest.digest().hex())) as naming:
@@ -141,98 +117,15 @@ class Transfer:
         return recorded if recorded is not None and recorded == self.store.size_of(target) else None
 
 
-@define(eq=False)
-class _Small:
-    """A file on its way to a thread: all its bytes, and who waits for it."""
-
-    target: SafePath
-    chunks: Sequence[bytes | memoryview]
-    stored: Callable[[int, str], Stored]
-    waiter: asyncio.Future[int]
-    size: int = 0
-    error: BaseException | None = None
-    over: bool = False
-
-
-class SmallFiles:
-    """Hands whole files to threads: several in one hop, since a hop costs more than a file in the page cache.
-
-    One hop is under way at a time, and files gather meanwhile. Where the disk is slow, so that waiting is what it
-    costs, there are several.
-    """
-
-    def __init__(self, transfer: Transfer) -> None:
-        self._transfer = transfer
-        self._waiting: list[_Small] = []
-        self._hops = 0
-        self._most = 1
-
-    async def write(
-        self, target: SafePath, chunks: Sequence[bytes | memoryview], stored: Callable[[int, str], Stored]
-    ) -> int:
-        """Store and record a file, and return its size; what is begun is finished even when cancelled."""
-        loop = asyncio.get_running_loop()
-        file = _Small(target, chunks, stored, loop.create_future())
-        self._waiting.append(file)
-        if self._hops < self._most:
-            self._hop(loop)
-        try:
-            return await file.waiter
-        except asyncio.CancelledError:
-            with anyio.CancelScope(shield=True):
-                while not file.over:
-                    file.waiter = loop.create_future()
-                    with suppress(asyncio.CancelledError):
-                        await file.waiter
-            if file.error is None and anyio.current_effective_deadline() == -math.inf:
-                return file.size  # the scope around will cancel again: a file that has its name shall be counted
-            raise
-
-    def _hop(self, loop: asyncio.AbstractEventLoop) -> None:
-        share = -(-len(self._waiting) // (self._most - self._hops))
-        batch, self._waiting = self._waiting[:share], self._waiting[share:]
-        self._hops += 1
-        hop = loop.run_in_executor(self._transfer.threads, self._write, batch)
-        hop.add_done_callback(lambda _: self._landed(loop, batch, hop.result()))
-
-    def _landed(self, loop: asyncio.AbstractEventLoop, batch: list[_Small], seconds: float) -> None:
-        self._hops -= 1
-        each = seconds / len(batch)
-        if each > SLOW_FILE:
-            self._most = min(MOST_HOPS, self._most + 1)
-        elif each < SLOW_FILE / 2 and self._most > 1:
-            self._most -= 1
-        for file in batch:
-            file.over = True
-            if file.waiter.done():
-                continue
-            if file.error is None:
-                file.waiter.set_result(file.size)
-            else:
-                file.waiter.set_exception(file.error)
-        while self._waiting and self._hops < self._most:
-            self._hop(loop)
-
-    def _write(self, batch: list[_Small]) -> float:
-        began = time.perf_counter()
-        for file in batch:
-            try:
-                file.size = self._transfer.write(file.target, file.chunks, file.stored)
-            except BaseException as error:  # noqa: BLE001 -- whoever waits for the file gets it
-                file.error = error
-        return time.perf_counter() - began
-
-
 class _Arrival:
     """One attempt: an answer on its way into a file, or to the end of one."""
 
-    def __init__(
-        self, transfer: Transfer, answer: Answer, target: SafePath, artifact: Source, began: float, kept: Part | None
-    ) -> None:
+    def __init__(self, transfer: Transfer, answer: Answer, item: Item, began: float, kept: Part | None) -> None:
         self._transfer = transfer
         self._answer = answer
-        self._target = target
-        self._artifact = artifact
+        self._item = item
+        self._target: SafePath = item.placed.path
+        self._artifact: Source = item.artifact
         self._began = began
         self._kept = kept
         self._validator: str | None = None
@@ -247,8 +140,8 @@ class _Arrival:
         self._lent: memoryview | None = None
         self._write: asyncio.Future[None] | None = None
 
-    async def receive(self) -> int:
-        """Take in what the answer has of the file and return the file's size in bytes."""
+    async def receive(self) -> None:
+        """Take in what the answer has of the file, which is complete then, or handed over."""
         answer = self._answer
         if is_page_instead(self._target.name, answer.headers, home=answer.home):
             raise IntegrityError("the host sent a web page in the file's place", hint=PAGE_HINT)
@@ -265,22 +158,20 @@ class _Arrival:
             else:
                 await self._take_rest(complete=verdict.action is Action.COMPLETE)
             if self._part is None:
-                answer.close()  # the next request need not wait for the disk to have its connection
-                return await self._complete_small()
-            size = 0
+                self._hand_over_whole()
+                return
             with anyio.CancelScope(shield=True):  # a file that gets its name shall also be counted
-                size = await self._complete(self._part)
+                await self._complete(self._part)
         except BaseException as error:
             await self._drop(keep=isinstance(error, TransportError) or not isinstance(error, Exception))
             raise
-        return size
 
     async def _take_all(self) -> None:
         answer = self._answer
         body = self._body(answer.headers)
         self._validator = validator_of(answer.headers) if is_plain(answer.headers) else None
         if self._watched(TransferStarted):
-            self._emit(TransferStarted(target=str(self._target), size=answer.size if body.is_plain else None))
+            self._emit(TransferStarted(target=self._item.target, size=answer.size if body.is_plain else None))
         await self._take(body)
 
     async def _take_rest(self, *, complete: bool) -> None:
@@ -292,9 +183,9 @@ class _Arrival:
         self._handed_over = part.size
         if self._watched(TransferStarted):
             size = part.size if complete else part.size + (answer.size or 0)
-            self._emit(TransferStarted(target=str(self._target), size=size))
+            self._emit(TransferStarted(target=self._item.target, size=size))
         if self._watched(TransferProgress):
-            self._emit(TransferProgress(target=str(self._target), received=part.size))
+            self._emit(TransferProgress(target=self._item.target, received=part.size))
         if not complete:
             # Of the digests only this one is about the bytes that come.
             headers = {"Content-Digest": answer.headers.get("Content-Digest", "")}
@@ -377,7 +268,7 @@ class _Arrival:
         self._write = asyncio.ensure_future(append(part, self._target, self._gathered, executor=self._transfer.threads))
         self._handed_over += self._gathered_size
         if self._watched(TransferProgress):
-            self._emit(TransferProgress(target=str(self._target), received=self._gathered_size))
+            self._emit(TransferProgress(target=self._item.target, received=self._gathered_size))
         self._gathered, self._gathered_size = [], 0
 
     async def _written(self) -> None:
@@ -390,29 +281,40 @@ class _Arrival:
             self._gathered = []
             self._inflow.give_back(self._lent)
 
-    async def _complete_small(self) -> int:
-        size = await self._transfer.small.write(self._target, self._gathered, self._stored)
-        self._give_back()
+    def _hand_over_whole(self) -> None:
+        size = self._gathered_size
+        whole = Whole(
+            self._item,
+            self._gathered,
+            size,
+            self._told_validator(),
+            self._began,
+            self._transfer.session.clock.wall(),
+            None if self._inflow is None else self._give_back,
+        )
+        self._transfer.small.add(whole)
         if self._watched(TransferProgress):
-            self._emit(TransferProgress(target=str(self._target), received=size))
-        return size
+            self._emit(TransferProgress(target=self._item.target, received=size))
 
-    async def _complete(self, part: Part) -> int:
+    async def _complete(self, part: Part) -> None:
         transfer = self._transfer
         await self._hand_over(part)
         await self._written()
         self._give_back()
         await transfer.hop(transfer.commit, part, self._target, self._handed_over, self._stored)
-        return self._handed_over
+        transfer.ended(self._item, self._handed_over)
+
+    def _told_validator(self) -> str | None:
+        headers = self._answer.headers
+        return headers.get("ETag") or headers.get("Last-Modified")
 
     def _stored(self, size: int, sha256: str) -> Stored:
         """Return what is recorded of the file, which is complete now."""
-        headers = self._answer.headers
         return Stored(
             source=self._artifact,
-            target=str(self._target),
+            target=self._item.target,
             size=size,
-            validator=headers.get("ETag") or headers.get("Last-Modified"),
+            validator=self._told_validator(),
             sha256=sha256,
             began=self._began,
             ended=self._transfer.session.clock.wall(),
@@ -432,7 +334,7 @@ class _Arrival:
                 keep = keep and self._part.kept is not None
                 await self._transfer.hop(store.keep if keep else store.discard, self._part)
         if self._handed_over and self._watched(TransferProgress):
-            self._emit(TransferProgress(target=str(self._target), received=-self._handed_over))
+            self._emit(TransferProgress(target=self._item.target, received=-self._handed_over))
 
 
 async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:

@@ -26,10 +26,12 @@ import pytest
 
 from aiocircle import Client, DownloadOptions, ItemOutcome, Report, RetryPolicy, Timeouts
 from aiocircle.clock import SystemClock
+from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.parts import Part
-from aiocircle.download.paths import SafePath
+from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Source
+from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
@@ -468,12 +470,12 @@ class Fetching:
     async def fetch(
         self,
         url: str,
-        consume: Callable[[Broken], Awaitable[int]],
+        consume: Callable[[Broken], Awaitable[None]],
         conditions: Callable[[], Awaitable[Mapping[str, str]]],
         refused: Callable[[], None],
-    ) -> int:
+    ) -> None:
         assert await conditions() == {}
-        return await consume(self._answer())
+        await consume(self._answer())
 
     def emit(self, event: Event) -> None:
         pass
@@ -482,14 +484,29 @@ class Fetching:
         return True
 
 
+ITEM = Item(1, 0, "x", PlacedPath(SafePath(("x",))), "x", "", Source(slug="s"))
+
+
+def transfer_of(
+    session: Fetching, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, batch: int
+) -> tuple[Transfer, list[int | AioCircleError]]:
+    told: list[int | AioCircleError] = []
+
+    def ended(_item: Item, result: int | AioCircleError) -> None:
+        told.append(result)
+
+    small = SmallFiles(store, ledger, threads, MIB, ended)
+    return Transfer(session, store, ledger, threads, batch, ended, small), told  # type: ignore[arg-type]
+
+
 async def test_bytes_of_a_broken_attempt_never_end_up_in_whatever_has_its_descriptor_next(tmp_path: Path) -> None:
     store, ledger = LocalStore(tmp_path / "out"), Ledger(tmp_path)
     with ThreadPoolExecutor(1) as threads:
         await in_thread(threads, store.__enter__)
         await in_thread(threads, ledger.__enter__)
-        transfer = Transfer(Fetching(), store, ledger, threads, 64 * KIB + 1)  # type: ignore[arg-type]
+        transfer, _ = transfer_of(Fetching(), store, ledger, threads, 64 * KIB + 1)
         with pytest.raises(InterruptedBodyError) as caught:
-            await transfer.run("", SafePath(("x",)), Source(slug="s"))
+            await transfer.run(ITEM)
         # The error keeps the attempt alive, and with it the buffer. The next file gets the lowest free number.
         others = [os.open(tmp_path / f"{n}", os.O_CREAT | os.O_WRONLY) for n in range(8)]
         del caught
@@ -536,8 +553,9 @@ async def test_a_large_body_is_written_batch_by_batch_also_where_there_is_no_fas
     with ThreadPoolExecutor(1) as threads:
         await in_thread(threads, store.__enter__)
         await in_thread(threads, ledger.__enter__)
-        transfer = Transfer(Fetching(Long), store, ledger, threads, 128 * KIB)  # type: ignore[arg-type]
-        assert await transfer.run("", SafePath(("x",)), Source(slug="s")) == 4 * MIB
+        transfer, told = transfer_of(Fetching(Long), store, ledger, threads, 128 * KIB)
+        await transfer.run(ITEM)
+        assert told == [4 * MIB]
         await in_thread(threads, ledger.__exit__)
         await in_thread(threads, store.__exit__)
     assert sizes == [128 * KIB] * 32

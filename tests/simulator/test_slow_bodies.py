@@ -13,9 +13,11 @@ from raw_host import RawHost, opened, reply
 
 from aiocircle import Client, DownloadOptions, Report, RetryPolicy, Timeouts
 from aiocircle.clock import SystemClock
+from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
-from aiocircle.download.paths import SafePath
+from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Source
+from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import LocalStore
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import IntegrityError, NotFoundError
@@ -156,9 +158,16 @@ async def test_a_body_without_an_end_is_given_up_at_the_longest_that_a_job_may_s
         with ThreadPoolExecutor(1) as threads:
             await in_thread(threads, store.__enter__)
             await in_thread(threads, ledger.__enter__)
-            transfer = Transfer(client._opened, store, ledger, threads, 64 * KIB, longest=2000 * KIB)
+            small = SmallFiles(store, ledger, threads, KIB * KIB, lambda _item, _result: None)
+            transfer = Transfer(
+                *(client._opened, store, ledger, threads, 64 * KIB),
+                ended=lambda _item, _result: None,
+                small=small,
+                longest=2000 * KIB,
+            )
+            placed = PlacedPath(SafePath(("x",)))
             with pytest.raises(IntegrityError, match="beyond what a job may store"):
-                await transfer.run(artifact.url or "", SafePath(("x",)), Source(slug="s"))
+                await transfer.run(Item(1, 0, "x", placed, "x", artifact.url or "", Source(slug="s")))
             await in_thread(threads, ledger.__exit__)
             await in_thread(threads, store.__exit__)
         assert sim.stats.requests["storage"] == 1, "it would not end the next time either"

@@ -75,7 +75,7 @@ def test_a_kill_around_a_rename_costs_no_finished_file_and_makes_no_unfinished_o
         file.write_bytes(b"12345")
     ledger = Ledger(own(tmp_path)).__enter__()
     for file, inode in ((named, named.stat().st_ino), (unnamed, 1), (same_size, named.stat().st_ino)):
-        ledger.announce(stored(SafePath((file.name,)), file.name, 5), inode)
+        ledger.announce([(stored(SafePath((file.name,)), file.name, 5), inode)])
     ledger._rows.close()  # as a kill would, before anything is confirmed
     with Ledger(own(tmp_path)) as ledger:
         assert ledger.size_of(SafePath(("named",)), identity("named")) == 5

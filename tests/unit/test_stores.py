@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +22,10 @@ from aiocircle.errors import StoreError, UnsafePathError
 
 MIB = 1024 * 1024
 NOBODY = 65534
+
+
+def write(store: LocalStore, target: SafePath, chunks: Sequence[bytes]) -> None:
+    store.publish(store.stage(target, chunks))
 
 
 def path(text: str) -> SafePath:
@@ -57,8 +61,8 @@ def tiny_disk(where: Path, size: str = "1m") -> Iterator[Path]:
 
 def test_a_file_is_written_with_its_directories_and_leaves_no_part(tmp_path: Path) -> None:
     with LocalStore(tmp_path / "new" / "out") as store:
-        store.write(path("a/b/c.txt"), [b"one ", b"", b"two"])
-        store.write(path("top"), [])
+        write(store, path("a/b/c.txt"), [b"one ", b"", b"two"])
+        write(store, path("top"), [])
         assert (store.root / "a/b/c.txt").read_bytes() == b"one two"
         assert (store.root / "top").read_bytes() == b""
         assert parts_of(store.root) == []
@@ -127,9 +131,9 @@ def test_discarding_a_committed_part_leaves_the_file_alone(tmp_path: Path) -> No
 
 def test_an_older_file_of_the_name_is_replaced_at_once_and_never_emptied(tmp_path: Path) -> None:
     with LocalStore(tmp_path) as store:
-        store.write(path("x"), [b"old"])
+        write(store, path("x"), [b"old"])
         with (tmp_path / "x").open("rb") as reader:
-            store.write(path("x"), [b"new"])
+            write(store, path("x"), [b"new"])
             assert reader.read() == b"old"
         assert (tmp_path / "x").read_bytes() == b"new"
 
@@ -138,7 +142,7 @@ def test_files_get_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         with LocalStore(tmp_path) as store:
-            store.write(path("d/x"), [b"x"])
+            write(store, path("d/x"), [b"x"])
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "d/x").stat().st_mode) == 0o640
@@ -159,7 +163,7 @@ def counted(descriptor):
     flush(descriptor)
 os.fsync = counted
 with LocalStore(Path({str(tmp_path)!r}) / "out", sync={sync}) as store:
-    store.write(SafePath(("a", "b", "c")), [b"x"])
+    store.publish(store.stage(SafePath(("a", "b", "c")), [b"x"]))
 print(*(name.rpartition("/")[2] if "parts/" not in name else "PART" for name in flushed))
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -190,11 +194,11 @@ def test_a_link_where_a_directory_should_be_is_refused_at_any_depth(tmp_path: Pa
         with pytest.raises(
             UnsafePathError, match="a link or a file stands where the directory 'd' should be"
         ) as caught:
-            store.write(path("d/d/d/d/x"), [b"x"])
+            write(store, path("d/d/d/d/x"), [b"x"])
         assert caught.value.hint
         assert store.size_of(path("d/d/d/d/x")) is None
         assert parts_of(out) == []
-        store.write(path("other/x"), [b"x"])
+        write(store, path("other/x"), [b"x"])
     assert [found for found in elsewhere.rglob("*") if found.is_file()] == []
 
 
@@ -229,7 +233,7 @@ def test_a_link_at_the_final_name_is_replaced_and_its_target_untouched(tmp_path:
         secret.write_bytes(b"keep")
     with LocalStore(tmp_path / "out") as store:
         (store.root / "x").symlink_to(secret)
-        store.write(path("x"), [b"new"])
+        write(store, path("x"), [b"new"])
         assert not (store.root / "x").is_symlink()
         assert (store.root / "x").read_bytes() == b"new"
     assert secret.exists() is not dangling
@@ -241,7 +245,7 @@ def test_a_directory_at_the_final_name_is_refused_in_words(tmp_path: Path, fille
     with LocalStore(tmp_path) as store:
         (tmp_path / "x" / ("y" if filled else "")).mkdir(parents=True)
         with pytest.raises(UnsafePathError, match="x: a directory stands at this name"):
-            store.write(path("x"), [b"new"])
+            write(store, path("x"), [b"new"])
         assert (tmp_path / "x").is_dir()
         assert parts_of(tmp_path) == []
 
@@ -249,10 +253,10 @@ def test_a_directory_at_the_final_name_is_refused_in_words(tmp_path: Path, fille
 @pytest.mark.parametrize("target", ["x/y", "x/y/z", "d/x/y"])
 def test_a_file_where_a_directory_is_needed_is_refused_in_words(tmp_path: Path, target: str) -> None:
     with LocalStore(tmp_path) as store:
-        store.write(path("x"), [b"keep"])
-        store.write(path("d/x"), [b"keep"])
+        write(store, path("x"), [b"keep"])
+        write(store, path("d/x"), [b"keep"])
         with pytest.raises(UnsafePathError, match="a link or a file stands where the directory 'x' should be"):
-            store.write(path(target), [b"new"])
+            write(store, path(target), [b"new"])
         assert (tmp_path / "x").read_bytes() == b"keep"
         assert parts_of(tmp_path) == []
 
@@ -261,7 +265,7 @@ def test_the_output_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "out").symlink_to("real")
     with LocalStore(tmp_path / "out") as store:
-        store.write(path("x"), [b"x"])
+        write(store, path("x"), [b"x"])
     assert (tmp_path / "real" / "x").read_bytes() == b"x"
 
 
@@ -312,7 +316,7 @@ def test_a_second_run_is_refused_in_words_while_the_first_one_holds_the_output(t
         assert parts_of(tmp_path) == [part.name], "the second run must not clean up after the first one"
         first.discard(part)
     with LocalStore(tmp_path) as second:
-        second.write(path("x"), [b"x"])
+        write(second, path("x"), [b"x"])
 
 
 def test_the_lock_is_released_with_the_process_that_held_it(tmp_path: Path) -> None:
@@ -363,7 +367,7 @@ def test_no_descriptor_leaks_over_thousands_of_writes_in_many_directories_and_th
             part = Part()
             store.begin(part)
             store.discard(part)
-        store.write(target, [b"%d" % number])
+        write(store, target, [b"%d" % number])
         assert store.size_of(target) == len(str(number))
         if number % 500 == 0:
             held.append(descriptors() - before)
@@ -385,13 +389,13 @@ def test_no_descriptor_leaks_where_writing_fails(tmp_path: Path) -> None:
     (tmp_path / "d/link/l").symlink_to("/")
     (tmp_path / "dir").mkdir()
     with LocalStore(tmp_path) as store:
-        store.write(path("d/ok"), [b""])
-        store.write(path("warm"), [b""])
+        write(store, path("d/ok"), [b""])
+        write(store, path("warm"), [b""])
         before = descriptors()
         for _ in range(100):
             for target in ("d/link/l/x", "d/ok/x", "dir"):
                 with pytest.raises(UnsafePathError):
-                    store.write(path(target), [b"x"])
+                    write(store, path(target), [b"x"])
         assert descriptors() <= before + 1
         assert parts_of(tmp_path) == []
 
@@ -410,7 +414,7 @@ def test_too_few_descriptors_are_an_error_in_words_that_stops_the_run(tmp_path: 
                 except OSError:
                     break
             with pytest.raises(StoreError) as caught:
-                store.write(path("x"), [b"x"])
+                write(store, path("x"), [b"x"])
         finally:
             for descriptor in opened:
                 os.close(descriptor)
@@ -424,14 +428,14 @@ def test_too_few_descriptors_are_an_error_in_words_that_stops_the_run(tmp_path: 
 
 def test_a_full_disk_is_an_error_in_words_that_stops_the_run_and_leaves_nothing_half(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk") as disk, LocalStore(disk / "out") as store:
-        store.write(path("small"), [b"x" * 1000])
+        write(store, path("small"), [b"x" * 1000])
         with pytest.raises(StoreError, match="big: no space left on device") as caught:
-            store.write(path("big"), [b"x" * MIB] * 2)
+            write(store, path("big"), [b"x" * MIB] * 2)
         assert caught.value.fatal
         assert "free some space" in (caught.value.hint or "")
         assert sorted(found.name for found in store.root.iterdir()) == [".aiocircle", "small"]
         assert parts_of(store.root) == []
-        store.write(path("after"), [b"x" * 1000])
+        write(store, path("after"), [b"x" * 1000])
 
 
 @contextmanager
@@ -454,8 +458,8 @@ def test_writing_into_a_directory_that_may_not_be_written_is_refused_in_words_an
         (tmp_path / "d").mkdir(mode=0o555)
         with without_privileges(tmp_path, tmp_path / "d", tmp_path / ".aiocircle/parts"):
             with pytest.raises(StoreError, match="d/x: permission denied") as caught:
-                store.write(path("d/x"), [b"x"])
-            store.write(path("x"), [b"x"])
+                write(store, path("d/x"), [b"x"])
+            write(store, path("x"), [b"x"])
         assert not caught.value.fatal
         assert "may this user write there" in (caught.value.hint or "")
         assert parts_of(tmp_path) == []
@@ -495,7 +499,7 @@ def test_a_store_may_be_used_by_many_threads_at_once_for_the_same_new_directory(
 
     def work(number: int) -> None:
         start.wait()
-        store.write(path(f"a/b/c/d/{number}"), [b"x"])
+        write(store, path(f"a/b/c/d/{number}"), [b"x"])
 
     with LocalStore(tmp_path) as store, ThreadPoolExecutor(8) as threads:
         list(threads.map(work, range(8)))
