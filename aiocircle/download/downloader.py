@@ -208,7 +208,7 @@ class Download:
     async def _work(
         self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
     ) -> None:
-        small = SmallFiles(store, ledger, threads, self._options.buffer // 2, self._end)
+        small = SmallFiles(store, ledger, threads, self._options.buffer // 8, self._end)
         batch = self._batch(crowd.size)
         transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, self._sizes)
         try:
@@ -311,7 +311,7 @@ class Download:
                 self._scope.cancel()
 
     async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
-        """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else the plan brings."""
+        """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else there is."""
         what, lost = self._selection, 0
         assert what is not None
         async with aclosing(what.steps() if isinstance(what, Plan) else self._planner.steps(what)) as steps:
