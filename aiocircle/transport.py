@@ -109,6 +109,10 @@ class Answer:
         response = self._response
         return response.is_over if isinstance(response, Reply) else response.content.at_eof()
 
+    def whole(self) -> list[bytes] | None:
+        """Return the body, its bytes being as they were on the wire, if all of it is there already, else ``None``."""
+        return self._response.whole() if isinstance(self._response, Reply) else None
+
     def inflow(self, left: int, capacity: int) -> tuple[bytes, Inflow | None]:
         """Return what has arrived of the body's other ``left`` bytes, and a faster way to the rest of them, if any."""
         return self._response.inflow(left, capacity) if isinstance(self._response, Reply) else (b"", None)

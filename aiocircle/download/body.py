@@ -26,6 +26,8 @@ LONGEST = 6 * 1024 * 1024 * 1024  # bytes; a job may store files of up to 3 GB, 
 GZIP, ZLIB = 31, 15  # zlib's numbers for the two wrappings of deflate
 GZIP_NAMES = (".gz", ".tgz", ".gzip", ".svgz")
 
+DIGESTS = ("Repr-Digest", "Content-Digest", "Content-MD5")  # fields that may announce one
+
 _DIGEST = re.compile(r"\b(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
 _HASHES: Mapping[str, Callable[[], "Hash"]] = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
 

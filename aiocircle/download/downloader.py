@@ -210,7 +210,7 @@ class Download:
     async def _work(
         self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
     ) -> None:
-        small = SmallFiles(store, ledger, threads, self._options.buffer // 2, self._end)
+        small = SmallFiles(store, ledger, threads, self._options.buffer // 8, self._end)
         batch = self._batch(crowd.size)
         transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, self._sizes)
         try:

@@ -20,7 +20,7 @@ from aiofiles.os import wrap
 from attrs import define, field
 
 from aiocircle.bulk import Inflow
-from aiocircle.download.body import LONGEST, Body
+from aiocircle.download.body import DIGESTS, LONGEST, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
@@ -28,7 +28,7 @@ from aiocircle.download.pages import is_page_instead
 from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Source, Stored
-from aiocircle.download.resume import Action, announced_sha256, is_plain, judge, validator_of
+from aiocircle.download.resume import OK, Action, announced_sha256, is_plain, judge, validator_of
 from aiocircle.download.small import Ended, SmallFiles, Whole
 from aiocircle.download.stores import LocalStore
 from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
@@ -92,10 +92,32 @@ class Transfer:
             if not answer.tries:
                 self.arrived(time.monotonic() - asked, answer.size)
             self.sizes.check_head(answer)
+            if is_page_instead(item.placed.path.name, answer.headers, home=answer.home):
+                raise IntegrityError("the host sent a web page in the file's place", hint=PAGE_HINT)
+            if kept is None and self._take_whole(item, answer, began):
+                return
             await _Arrival(self, answer, item, began, kept).receive()
 
         await self.session.fetch(item.url, consume, conditions, self.refused)
-        await self.small.room()
+        if self.small.is_full:
+            await self.small.room()
+
+    def _take_whole(self, item: Item, answer: Answer, began: float) -> bool:
+        """Hand a file over whose bytes are all there and its own, and tell whether it was such a one."""
+        headers = answer.headers
+        if answer.status != OK or "Content-Range" in headers or any(name in headers for name in DIGESTS):
+            return False
+        chunks = answer.whole()
+        if chunks is None:
+            return False
+        size = answer.size or 0
+        if self.session.watched(TransferStarted):
+            self.session.emit(TransferStarted(target=item.target, size=size))
+        validator = headers.get("ETag") or headers.get("Last-Modified")
+        self.small.add(Whole(item, chunks, size, validator, began, self.session.clock.wall()))
+        if self.session.watched(TransferProgress):
+            self.session.emit(TransferProgress(target=item.target, received=size))
+        return True
 
     async def present(self, target: SafePath, artifact: Source) -> int | None:
         """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
@@ -143,8 +165,6 @@ class _Arrival:
     async def receive(self) -> None:
         """Take in what the answer has of the file, which is complete then, or handed over."""
         answer = self._answer
-        if is_page_instead(self._target.name, answer.headers, home=answer.home):
-            raise IntegrityError("the host sent a web page in the file's place", hint=PAGE_HINT)
         verdict = judge(self._kept.kept if self._kept else None, answer.status, answer.headers, answer.size)
         if verdict.action is Action.FAIL:
             raise IntegrityError(verdict.reason)
