@@ -78,7 +78,7 @@ class Reply:
         """Whether the whole body has arrived and been read."""
         if self._content is not None:
             return self._content.at_eof()
-        return not self._chunks and (not self._left if self._inflow is None else self._inflow.is_complete)
+        return not self._chunks and (not self._left if self._inflow is None else self._inflow.is_read)
 
     def whole(self) -> list[bytes] | None:
         """Return the body if all of it is there already and none of it has been read, else ``None``."""
@@ -363,6 +363,11 @@ class Inflow(asyncio.BufferedProtocol):
     def is_complete(self) -> bool:
         """Whether everything has been received."""
         return not self._left
+
+    @property
+    def is_read(self) -> bool:
+        """Whether everything has been received, and handed to the reader."""
+        return not self._left and not self._filled
 
     async def next(self) -> memoryview | None:
         """Return a filled buffer, to be given back, or ``None`` at the end of the body."""

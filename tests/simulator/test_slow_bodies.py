@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,21 +176,25 @@ async def test_a_body_without_an_end_is_given_up_at_the_longest_that_a_job_may_s
 
 
 async def test_an_errors_words_that_come_by_drips_do_not_hold_up_the_run() -> None:
-    async def slow(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 1000\r\n\r\n")
-        while not writer.is_closing():
-            writer.write(b"x")
-            await asyncio.sleep(0.05)
+    ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await slow(writer)
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 300000\r\n\r\n")
+        with suppress(OSError):
+            while not reader.at_eof():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        ended.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with opened(url, timeouts=LIMITS, clock=SystemClock()) as seen:
         with pytest.raises(NotFoundError):
             await asyncio.wait_for(seen.bytes_of(f"{url}/x"), 20)
+    await asyncio.wait_for(ended.wait(), 10)
     server.close()
 
 
