@@ -224,16 +224,18 @@ class _Arrival:
     async def _take(self, body: Body) -> None:
         """Take in the body. What is left of it in the end is gathered, and without a part it is all of it."""
         answer = self._answer
+        by_buffers = body.is_plain and answer.size is not None and answer.size - self._arrived >= WORTH_AN_INFLOW
+        if by_buffers and await self._take_in(body, (answer.size or 0) - self._arrived):
+            body.end()
+            return
         while not answer.is_over and (chunk := await answer.chunk()):
-            if not body.is_plain:
-                for piece in body.feed(chunk):
-                    self._gather(piece)
-                    await self._hand_over_batch()
+            if body.is_plain:
+                body.count(chunk)
+                self._gather(chunk)
+                await self._hand_over_batch()
                 continue
-            body.count(chunk)
-            self._gather(chunk)
-            left = 0 if answer.size is None else answer.size - self._arrived
-            if left < WORTH_AN_INFLOW or not await self._take_in(body, left):
+            for piece in body.feed(chunk):
+                self._gather(piece)
                 await self._hand_over_batch()
         body.end()
 
@@ -241,7 +243,7 @@ class _Arrival:
         """Take in the rest of a body buffer by buffer; what fits into one need not wait for a part to be opened.
 
         Returns:
-            Whether that was possible; if not, some of it may have been gathered.
+            Whether that was possible.
         """
         batch = self._transfer.batch
         first, inflow = self._answer.inflow(left, left if left <= 2 * batch else batch)
