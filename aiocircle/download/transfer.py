@@ -323,6 +323,8 @@ class _Arrival:
         await self._hand_over(part)
         await self._written()
         self._give_back()
+        if self._answer.is_overrun:  # the loop has turned since the last byte: what came behind it has been seen
+            raise InterruptedBodyError("the host sent more bytes than it had announced")
         await transfer.hop(transfer.commit, part, self._target, self._handed_over, self._stored)
         transfer.ended(self._item, self._handed_over)
 

@@ -449,7 +449,7 @@ class Broken:
     """Stands in for an answer whose body breaks off, its last piece smaller than a file's buffer."""
 
     status, size, headers = 200, None, {"Content-Type": "x"}
-    is_over, home, tries = False, False, 0
+    is_over, is_overrun, home, tries = False, False, False, 0
 
     def __init__(self) -> None:
         self._left = [b"x" * 64 * KIB, b"leftover"]
