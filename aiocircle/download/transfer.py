@@ -22,6 +22,7 @@ from attrs import define, field
 from aiocircle.bulk import Inflow
 from aiocircle.download.body import DIGESTS, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.parts import Part, new_part
@@ -51,6 +52,7 @@ class Transfer:
         batch: Bytes gathered before they are written.
         ended: Told what became of each artifact that was taken on.
         small: Where small files go.
+        intake: How many large bodies are received at a time.
         sizes: Which sizes are wanted.
         arrived: Told the seconds from each request to its first byte, and the size announced.
         refused: Told that a host pushed back.
@@ -63,6 +65,7 @@ class Transfer:
     batch: int
     ended: Ended
     small: SmallFiles
+    intake: Intake
     sizes: SizeRange = ANY_SIZE
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
@@ -235,6 +238,11 @@ class _Arrival:
         Returns:
             Whether that was possible.
         """
+        async with self._transfer.intake:
+            await self._transfer.small.room()
+            return await self._take_buffers(body, left)
+
+    async def _take_buffers(self, body: Body, left: int) -> bool:
         batch = self._transfer.batch
         first, inflow = self._answer.inflow(left, left if left <= 2 * batch else batch)
         if first:
