@@ -22,7 +22,7 @@ from attrs import evolve
 
 from aiocircle.api import Artifact
 from aiocircle.download.capacity import THREADS, Load, affordable
-from aiocircle.download.crawl import JobRef, ListingFailed, Skipped
+from aiocircle.download.crawl import EXPIRED_FILE, JobRef, ListingFailed, Skipped
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
 from aiocircle.download.intake import Intake
@@ -45,6 +45,8 @@ from aiocircle.errors import (
     AuthenticationError,
     ConfigurationError,
     DownloadError,
+    GoneError,
+    NotFoundError,
     StoreError,
     TransportError,
     UnsafeAddressError,
@@ -270,6 +272,9 @@ class Download:
                 await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
                 self._note(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
+            except (NotFoundError, GoneError) as error:
+                self._note_missing(item, error)
+                self._broken = 0
             except AioCircleError as error:
                 self._end(item, error)
 
@@ -372,6 +377,15 @@ class Download:
         if self._ledger is not None:
             whole = source_of(job)
             self._ledger.resolve(whole.identity, evolve(whole, job=None).identity)
+
+    def _note_missing(self, item: Item, error: NotFoundError | GoneError) -> None:
+        """A file that the host lists and has no longer is over, unless the token was not shown that would let it in."""
+        if not error.authenticated:
+            self._note_failure(item.outcome("failed"), item.artifact, error)
+            return
+        self._note(evolve(item.outcome("skipped"), reason=EXPIRED_FILE, code=error.code))
+        if self._ledger is not None:
+            self._ledger.resolve(item.artifact.identity)
 
     def _note_failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError) -> None:
         self._note(evolve(outcome, status="failed", reason=str(error), code=error.code))

@@ -20,11 +20,12 @@ from aiofiles.os import wrap
 from attrs import define, field
 
 from aiocircle.bulk import Inflow
-from aiocircle.download.body import DIGESTS, Body
+from aiocircle.download.body import DIGESTS, LONGEST, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.pages import is_page_instead
 from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Source, Stored
@@ -38,6 +39,7 @@ from aiocircle.transport import Answer
 
 T = TypeVar("T")
 WORTH_AN_INFLOW = 256 * 1024  # bytes still to come
+PAGE_HINT = "is the token still good ('aiocircle me' tells), and is there a portal or a proxy in between?"
 
 
 @define(eq=False)
@@ -54,6 +56,7 @@ class Transfer:
         small: Where small files go.
         intake: How many large bodies are received at a time.
         sizes: Which sizes are wanted.
+        longest: Bytes at which a body whose length nobody announced is given up.
         arrived: Told the seconds from each request to its first byte, and the size announced.
         refused: Told that a host pushed back.
     """
@@ -67,6 +70,7 @@ class Transfer:
     small: SmallFiles
     intake: Intake
     sizes: SizeRange = ANY_SIZE
+    longest: int = field(default=LONGEST, kw_only=True)
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
@@ -91,6 +95,8 @@ class Transfer:
             if not answer.tries:
                 self.arrived(time.monotonic() - asked, answer.size)
             self.sizes.check_head(answer)
+            if is_page_instead(item.placed.path.name, answer.headers, home=answer.home):
+                raise IntegrityError("the host sent a web page in the file's place", hint=PAGE_HINT)
             if kept is None and self._take_whole(item, answer, began):
                 return
             await _Arrival(self, answer, item, began, kept).receive()
@@ -185,7 +191,7 @@ class _Arrival:
 
     async def _take_all(self) -> None:
         answer = self._answer
-        body = Body(answer.headers, size=answer.size, name=self._target.name)
+        body = self._body(answer.headers)
         self._validator = validator_of(answer.headers) if is_plain(answer.headers) else None
         if self._watched(TransferStarted):
             self._emit(TransferStarted(target=self._item.target, size=answer.size if body.is_plain else None))
@@ -206,13 +212,17 @@ class _Arrival:
         if not complete:
             # Of the digests only this one is about the bytes that come.
             headers = {"Content-Digest": answer.headers.get("Content-Digest", "")}
-            await self._take(Body(headers, size=answer.size, name=self._target.name))
+            await self._take(self._body(headers))
             await self._hand_over(part)
         await self._written()
         announced = announced_sha256(answer.headers)
         if announced is not None and announced != part.digest.digest():
             part.kept = None
             raise InterruptedBodyError("what was kept and what was missing are not the file that the host announces")
+
+    def _body(self, headers: Mapping[str, str]) -> Body:
+        answer, longest = self._answer, self._transfer.longest
+        return Body(headers, size=answer.size, name=self._target.name, longest=longest)
 
     async def _take(self, body: Body) -> None:
         """Take in the body. What is left of it in the end is gathered, and without a part it is all of it."""

@@ -235,10 +235,6 @@ FINAL = [
     ("bad-request", "storage", "bad_request"),
     ("token-revoked", "storage", "authentication"),
     ("forbidden-403", "artifact", "forbidden"),
-    ("expired-404", "artifact", "not_found"),
-    ("expired-404", "storage", "not_found"),
-    ("expired-410", "artifact", "gone"),
-    ("expired-410", "storage", "gone"),
     ("range-unasked", "storage", "integrity"),
     ("wrong-digest", "storage", "integrity"),
     ("redirect-no-location", "artifact", "api"),
@@ -260,7 +256,7 @@ async def test_what_will_not_pass_is_not_tried_again(tmp_path: Path, fault: str,
 async def test_a_second_run_brings_what_the_first_one_could_not(tmp_path: Path) -> None:
     world = both()
     async with Simulator(world) as sim, client_of(sim) as client:
-        sim.faults.add("expired-404", match="/bad/")
+        sim.faults.add("forbidden-403", match="/bad/")
         first = await download(client, tmp_path)
         sim.faults.clear()
         second = await download(client, tmp_path)
@@ -454,7 +450,7 @@ class Broken:
     """Stands in for an answer whose body breaks off, its last piece smaller than a file's buffer."""
 
     status, size, headers = 200, None, {"Content-Type": "x"}
-    is_over, tries = False, 0
+    is_over, home, tries = False, False, 0
 
     def __init__(self) -> None:
         self._left = [b"x" * 64 * KIB, b"leftover"]
