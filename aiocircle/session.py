@@ -365,11 +365,13 @@ class Session:
             tries.place = permit
             self._tell(request, None, began)
             raise
-        self._tell(request, answer.status, began)
+        if self.watched(RequestSent):
+            self._tell(request, answer.status, began)
         answer.rate = self.limiter.answered(permit, answer.status, answer.header_fields())
         if answer.status in REFUSALS:
             tries.place = permit
-        self._notice_deprecation(request, answer)
+        if not request.bulk:
+            self._notice_deprecation(request, answer)
         return answer
 
     def _tell(self, request: Request, status: int | None, began: float) -> None:

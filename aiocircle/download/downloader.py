@@ -25,6 +25,7 @@ from aiocircle.download.capacity import THREADS, Load, affordable
 from aiocircle.download.crawl import EXPIRED_FILE, JobRef, ListingFailed, Skipped
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, Layout
 from aiocircle.download.ledger import Ledger
@@ -210,22 +211,24 @@ class Download:
     async def _work(
         self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
     ) -> None:
+        load = Load()
         small = SmallFiles(store, ledger, threads, self._options.buffer // 8, self._end)
         batch = self._batch(crowd.size)
-        transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, self._sizes)
+        transfer = Transfer(
+            self._session, store, ledger, threads, batch, self._end, small, Intake(load.now), self._sizes
+        )
         try:
-            await self._work_with(transfer, claims, crowd)
+            await self._work_with(transfer, claims, crowd, load)
         finally:
             with anyio.CancelScope(shield=True):
                 await small.drain()
 
-    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
+    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd, load: Load) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
             self._scope = group.cancel_scope
             turn = asyncio.Lock()
             monotonic = self._session.clock.monotonic
             workers = 0
-            load = Load()
 
             def arrived(wait: float, size: int | None) -> None:
                 before = crowd.size

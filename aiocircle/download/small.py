@@ -30,6 +30,7 @@ Ended = Callable[[Item, int | AioCircleError], None]
 
 MOST_HOPS = 4
 GATHERED = 32  # files that make a hop worth its cost
+GATHERED_BYTES = 512 * 1024  # or bytes; the system takes them while the interpreter does something else
 GATHER_SECONDS = 0.004  # for which fewer wait for others
 MOST_FILES = 64  # in a hop
 PATIENCE = 0.004  # seconds: the loop stands still for a hop that is likely to be over within that
@@ -96,6 +97,7 @@ class SmallFiles:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._gathered: list[Whole] = []
+        self._gathered_bytes = 0
         self._bytes = 0
         self._hops = 0
         self._most_hops = 1
@@ -108,10 +110,15 @@ class SmallFiles:
         """Take a file."""
         self._gathered.append(whole)
         self._bytes += whole.size
-        if len(self._gathered) >= GATHERED:
+        self._gathered_bytes += whole.size
+        if self._is_worth_a_hop:
             self._hop()
         elif self._timer is None:
             self._timer = self._loop.call_later(GATHER_SECONDS, self._hop_at_last)
+
+    @property
+    def _is_worth_a_hop(self) -> bool:
+        return len(self._gathered) >= GATHERED or self._gathered_bytes >= GATHERED_BYTES
 
     @property
     def is_full(self) -> bool:
@@ -150,12 +157,15 @@ class SmallFiles:
             return
         share = min(MOST_FILES, -(-len(self._gathered) // (self._most_hops - self._hops)))
         batch, self._gathered = self._gathered[:share], self._gathered[share:]
+        size = sum(whole.size for whole in batch)
+        self._gathered_bytes -= size
+        patience = 0.0 if self._impatient or size > GATHERED_BYTES else PATIENCE
         self._hops += 1
         hop = self._threads.submit(self._write, batch)
         try:
-            seconds = hop.result(PATIENCE if not self._impatient else 0)
+            seconds = hop.result(patience)
         except TimeoutError:
-            self._impatient = IMPATIENT_HOPS if not self._impatient else self._impatient - 1
+            self._impatient = IMPATIENT_HOPS if patience else max(0, self._impatient - 1)
             asyncio.wrap_future(hop).add_done_callback(lambda _: self._landed(batch, hop.result()))
         else:
             self._landed(batch, seconds)
@@ -182,9 +192,7 @@ class SmallFiles:
             if not waiter.done():
                 waiter.set_result(None)
         if self._gathered and self._timer is None:
-            self._timer = self._loop.call_later(
-                0 if len(self._gathered) >= GATHERED else GATHER_SECONDS, self._hop_at_last
-            )
+            self._timer = self._loop.call_later(0 if self._is_worth_a_hop else GATHER_SECONDS, self._hop_at_last)
 
     # --- in a thread --------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from attrs import define, field
 from aiocircle.bulk import Inflow
 from aiocircle.download.body import DIGESTS, LONGEST, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.pages import is_page_instead
@@ -53,6 +54,7 @@ class Transfer:
         batch: Bytes gathered before they are written.
         ended: Told what became of each artifact that was taken on.
         small: Where small files go.
+        intake: How many large bodies are received at a time.
         sizes: Which sizes are wanted.
         longest: Bytes at which a body whose length nobody announced is given up.
         arrived: Told the seconds from each request to its first byte, and the size announced.
@@ -66,6 +68,7 @@ class Transfer:
     batch: int
     ended: Ended
     small: SmallFiles
+    intake: Intake
     sizes: SizeRange = ANY_SIZE
     longest: int = field(default=LONGEST, kw_only=True)
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
@@ -245,6 +248,11 @@ class _Arrival:
         Returns:
             Whether that was possible.
         """
+        async with self._transfer.intake:
+            await self._transfer.small.room()
+            return await self._take_buffers(body, left)
+
+    async def _take_buffers(self, body: Body, left: int) -> bool:
         batch = self._transfer.batch
         first, inflow = self._answer.inflow(left, left if left <= 2 * batch else batch)
         if first:

@@ -26,6 +26,7 @@ import pytest
 
 from aiocircle import Client, DownloadOptions, ItemOutcome, Report, RetryPolicy, Timeouts
 from aiocircle.clock import SystemClock
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.parts import Part
@@ -501,7 +502,8 @@ def transfer_of(
         told.append(result)
 
     small = SmallFiles(store, ledger, threads, MIB, ended)
-    return Transfer(session, store, ledger, threads, batch, ended, small), told  # type: ignore[arg-type]
+    intake = Intake(lambda: 0.0)
+    return Transfer(session, store, ledger, threads, batch, ended, small, intake), told  # type: ignore[arg-type]
 
 
 async def test_bytes_of_a_broken_attempt_never_end_up_in_whatever_has_its_descriptor_next(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from raw_host import RawHost, opened, reply
 
 from aiocircle import Client, DownloadOptions, Report, RetryPolicy, Timeouts
 from aiocircle.clock import SystemClock
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.paths import PlacedPath, SafePath
@@ -163,6 +164,7 @@ async def test_a_body_without_an_end_is_given_up_at_the_longest_that_a_job_may_s
                 *(client._opened, store, ledger, threads, 64 * KIB),
                 ended=lambda _item, _result: None,
                 small=small,
+                intake=Intake(lambda: 0.0),
                 longest=2000 * KIB,
             )
             placed = PlacedPath(SafePath(("x",)))
