@@ -11,7 +11,7 @@ import pytest
 
 from aiocircle import Client, Download, DownloadOptions, Plan, RetryPolicy, Shard
 from aiocircle.errors import ConfigurationError, NotFoundError, StoreError
-from aiocircle.testing import FakeArtifact, Simulator, World
+from aiocircle.testing import FakeArtifact, KongLimits, Simulator, World
 
 pytestmark = pytest.mark.anyio
 
@@ -20,6 +20,7 @@ SLUG = "gh/acme/web"
 
 @asynccontextmanager
 async def opened(world: World, **settings: Any) -> AsyncIterator[tuple[Simulator, Client]]:
+    settings = {"limits": KongLimits({"second": 5000}), **settings}  # what no header tells is felt for, slowly
     async with Simulator(world, **settings) as sim, Client(sim.token, host=sim.url, retry=RetryPolicy(base=0.01)) as it:
         yield sim, it
 
