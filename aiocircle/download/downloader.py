@@ -22,9 +22,10 @@ from attrs import evolve
 
 from aiocircle.api import Artifact
 from aiocircle.download.capacity import THREADS, Load, affordable
-from aiocircle.download.crawl import JobRef, ListingFailed, Skipped
+from aiocircle.download.crawl import EXPIRED_FILE, JobRef, ListingFailed, Skipped
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, Layout
 from aiocircle.download.ledger import Ledger
@@ -44,6 +45,8 @@ from aiocircle.errors import (
     AuthenticationError,
     ConfigurationError,
     DownloadError,
+    GoneError,
+    NotFoundError,
     StoreError,
     TransportError,
     UnsafeAddressError,
@@ -208,22 +211,24 @@ class Download:
     async def _work(
         self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
     ) -> None:
-        small = SmallFiles(store, ledger, threads, self._options.buffer // 2, self._end)
+        load = Load()
+        small = SmallFiles(store, ledger, threads, self._options.buffer // 8, self._end)
         batch = self._batch(crowd.size)
-        transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, self._sizes)
+        transfer = Transfer(
+            self._session, store, ledger, threads, batch, self._end, small, Intake(load.now), self._sizes
+        )
         try:
-            await self._work_with(transfer, claims, crowd)
+            await self._work_with(transfer, claims, crowd, load)
         finally:
             with anyio.CancelScope(shield=True):
                 await small.drain()
 
-    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
+    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd, load: Load) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
             self._scope = group.cancel_scope
             turn = asyncio.Lock()
             monotonic = self._session.clock.monotonic
             workers = 0
-            load = Load()
 
             def arrived(wait: float, size: int | None) -> None:
                 before = crowd.size
@@ -267,6 +272,9 @@ class Download:
                 await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
                 self._note(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
+            except (NotFoundError, GoneError) as error:
+                self._note_missing(item, error)
+                self._broken = 0
             except AioCircleError as error:
                 self._end(item, error)
 
@@ -311,7 +319,7 @@ class Download:
                 self._scope.cancel()
 
     async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
-        """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else the plan brings."""
+        """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else there is."""
         what, lost = self._selection, 0
         assert what is not None
         async with aclosing(what.steps() if isinstance(what, Plan) else self._planner.steps(what)) as steps:
@@ -369,6 +377,15 @@ class Download:
         if self._ledger is not None:
             whole = source_of(job)
             self._ledger.resolve(whole.identity, evolve(whole, job=None).identity)
+
+    def _note_missing(self, item: Item, error: NotFoundError | GoneError) -> None:
+        """A file that the host lists and has no longer is over, unless the token was not shown that would let it in."""
+        if not error.authenticated:
+            self._note_failure(item.outcome("failed"), item.artifact, error)
+            return
+        self._note(evolve(item.outcome("skipped"), reason=EXPIRED_FILE, code=error.code))
+        if self._ledger is not None:
+            self._ledger.resolve(item.artifact.identity)
 
     def _note_failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError) -> None:
         self._note(evolve(outcome, status="failed", reason=str(error), code=error.code))

@@ -19,6 +19,7 @@ from faulty_downloads import KIB, MIB, client_of, download, world_of
 
 from aiocircle import Report
 from aiocircle.clock import SystemClock
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.parts import Part
@@ -137,10 +138,13 @@ class Broken:
     """Stands in for an answer whose body breaks off, its last piece smaller than a file's buffer."""
 
     status, size, headers = 200, None, {"Content-Type": "x"}
-    is_over, tries = False, 0
+    is_over, is_overrun, home, tries = False, False, False, 0
 
     def __init__(self) -> None:
         self._left = [b"x" * 64 * KIB, b"leftover"]
+
+    def whole(self) -> None:
+        return None
 
     async def chunk(self) -> bytes:
         await asyncio.sleep(0)
@@ -186,7 +190,8 @@ def transfer_of(
         told.append(result)
 
     small = SmallFiles(store, ledger, threads, MIB, ended)
-    return Transfer(session, store, ledger, threads, batch, ended, small), told  # type: ignore[arg-type]
+    intake = Intake(lambda: 0.0)
+    return Transfer(session, store, ledger, threads, batch, ended, small, intake), told  # type: ignore[arg-type]
 
 
 async def test_bytes_of_a_broken_attempt_never_end_up_in_whatever_has_its_descriptor_next(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ async def test_a_full_disk_stops_the_run_and_the_next_one_goes_on_from_there(tmp
 
 @pytest.mark.parametrize("how", ["refused", "silent"])
 async def test_a_host_that_goes_away_in_mid_run_ends_it_in_bounded_time(tmp_path: Path, how: str) -> None:
-    world = world_of(*[FakeArtifact(f"{n}", size=1000) for n in range(400)])
+    world = world_of(*[FakeArtifact(f"{n}", size=1000) for n in range(2000)])
     seen: list[ItemOutcome] = []
     async with Simulator(world, page_size=1000) as sim:
         settings: dict[str, Any] = {"timeouts": Timeouts(stall=0.1, connect=0.5)}

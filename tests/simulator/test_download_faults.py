@@ -115,6 +115,8 @@ async def test_what_passes_is_tried_again_until_it_has_passed(
     world = both()
     async with Simulator(world) as sim, client_of(sim) as client:
         times = 1 if "429" in fault or "503" in fault else TRIES - 1  # each pauses the host; that has its own tests
+        if fault == "wrong-length":
+            times = TRIES // 2  # a lie may cost two tries: its own, and that of the part that was kept with it
         armed = [sim.faults.add(fault, times, f"/bad/{one}", place=place, **settings) for one in ("small", "large")]
         report = await download(client, tmp_path)
         assert [one.struck for one in armed] == [times, times]
@@ -161,10 +163,6 @@ FINAL = [
     ("bad-request", "storage", "bad_request"),
     ("token-revoked", "storage", "authentication"),
     ("forbidden-403", "artifact", "forbidden"),
-    ("expired-404", "artifact", "not_found"),
-    ("expired-404", "storage", "not_found"),
-    ("expired-410", "artifact", "gone"),
-    ("expired-410", "storage", "gone"),
     ("range-unasked", "storage", "integrity"),
     ("wrong-digest", "storage", "integrity"),
     ("redirect-no-location", "artifact", "api"),
@@ -186,7 +184,7 @@ async def test_what_will_not_pass_is_not_tried_again(tmp_path: Path, fault: str,
 async def test_a_second_run_brings_what_the_first_one_could_not(tmp_path: Path) -> None:
     world = both()
     async with Simulator(world) as sim, client_of(sim) as client:
-        sim.faults.add("expired-404", match="/bad/")
+        sim.faults.add("forbidden-403", match="/bad/")
         first = await download(client, tmp_path)
         sim.faults.clear()
         second = await download(client, tmp_path)
