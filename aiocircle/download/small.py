@@ -20,13 +20,12 @@ from attrs import define, field
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.records import Stored
-from aiocircle.download.stores import LocalStore, Staged
+from aiocircle.download.stores import Staged, Store
 from aiocircle.errors import AioCircleError
 
 Ended = Callable[[Item, int | AioCircleError], None]
 """Told what became of an item: its size in bytes, or why it could not be had."""
 
-MOST_HOPS = 4
 GATHERED = 32  # files that make a hop worth its cost
 GATHER_SECONDS = 0.004  # for which fewer wait for others
 PATIENCE = 0.003  # seconds: the loop stands still for a hop that is likely to be over within that
@@ -83,7 +82,7 @@ class SmallFiles:
     """
 
     def __init__(
-        self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, most_bytes: int, ended: Ended
+        self, store: Store, ledger: Ledger, threads: ThreadPoolExecutor, most_bytes: int, ended: Ended
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -94,8 +93,8 @@ class SmallFiles:
         self._gathered: list[Whole] = []
         self._bytes = 0
         self._hops = 0
-        self._most_hops = 1
-        self._is_quick = True
+        self._most_hops = store.at_once if store.is_remote else 1
+        self._is_quick = not store.is_remote
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._crash: BaseException | None = None
@@ -156,7 +155,7 @@ class SmallFiles:
         self._is_quick = seconds < PATIENCE
         each = seconds / len(batch)
         if each > SLOW_FILE:
-            self._most_hops = min(MOST_HOPS, self._most_hops + 1)
+            self._most_hops = min(self._store.at_once, self._most_hops + 1)
         elif each < SLOW_FILE / 2 and self._most_hops > 1:
             self._most_hops -= 1
         for whole in batch:
@@ -195,7 +194,7 @@ class SmallFiles:
                 digest.update(chunk)
             whole.sha256 = digest.hexdigest()
             try:
-                staged.append((whole, self._store.stage(whole.item.placed.path, whole.chunks)))
+                staged.append((whole, self._store.stage(whole.item.placed.path, whole.chunks, whole.sha256)))
             except AioCircleError as error:
                 whole.error = error
         return staged
