@@ -25,6 +25,9 @@ def parse_address(text: str, *, base: URL | None = None) -> URL:
     Raises:
         UnsafeAddressError: It is not an absolute http or https address, or carries credentials.
     """
+    end = text.find("/", len("https://"))
+    if base is None and end > 0 and _is_plain(text[:end]) and SENDABLE.fullmatch(text):
+        return URL(text, encoded=True)
     if not text or CONTROL.search(text):
         raise UnsafeAddressError("the address is empty or has control characters in it")
     url = _url_of(text, base)
@@ -42,6 +45,18 @@ def parse_address(text: str, *, base: URL | None = None) -> URL:
 def _is_usable(scheme: str, authority: str) -> bool:
     url = URL(f"{scheme}://{authority}/", encoded=True)
     return bool(scheme in DEFAULT_PORTS and url.port and normal_host(url.host or ""))
+
+
+@lru_cache(maxsize=256)
+def _is_plain(beginning: str) -> bool:
+    """Tell whether what stands before an address's path is a scheme and an authority that nothing speaks against."""
+    try:
+        url = URL(beginning, encoded=True)
+        scheme, authority = url.scheme, url.raw_authority
+        usable = f"{scheme}://{authority}" == beginning and _is_usable(scheme, authority)
+    except (ValueError, UnicodeError):
+        return False
+    return usable and not _has_credentials(scheme, authority)
 
 
 @lru_cache(maxsize=256)

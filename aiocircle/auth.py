@@ -407,11 +407,16 @@ def _forms(value: str) -> Iterator[str]:
         yield _basic(value)
 
 
+_PLAIN_URL = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?/[!-\"$->@-~]*")
+
+
 def safe_url(url: str) -> str:
     """Return an address fit for logs: scheme, host, port and path; no query, no fragment, no user, nothing unprintable.
 
     Never raises: what is no address gives a placeholder.
     """
+    if _PLAIN_URL.fullmatch(url):
+        return url
     address = re.split(r"[?#]", url, maxsplit=1)[0]
     scheme, separator, rest = address.partition("://")
     if not separator:

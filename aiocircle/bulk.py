@@ -10,7 +10,9 @@ comes by an `Inflow`. An answer with an unusual head is left to aiohttp's parser
 comes back when the answer is over.
 
 A host that sends nothing is noticed by one timer for all connections, which looks for waits that last too long: a timer
-for each wait would have to be set and cancelled several times a file.
+for each wait would have to be set and cancelled several times a file. The same look notices a body that comes by drips:
+too few bytes in a period in which each look found the reader waiting. A reader that is busy is not the host's fault,
+nor is a buffer that fills slowly silence: what counts are bytes.
 """
 
 import asyncio
@@ -35,6 +37,10 @@ _END_OF_HEAD = b"\r\n\r\n"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _SWITCHING, _OK, _PARTIAL = 101, 200, 206
+
+
+class DripError(aiohttp.SocketTimeoutError):
+    """Bytes come, but too few of them."""
 
 
 class Reply:
@@ -72,7 +78,7 @@ class Reply:
         """Whether the whole body has arrived and been read."""
         if self._content is not None:
             return self._content.at_eof()
-        return not self._chunks and (not self._left if self._inflow is None else self._inflow.is_complete)
+        return not self._chunks and (not self._left if self._inflow is None else self._inflow.is_read)
 
     def whole(self) -> list[bytes] | None:
         """Return the body if all of it is there already and none of it has been read, else ``None``."""
@@ -148,6 +154,8 @@ class Line(asyncio.BufferedProtocol):
         is_spoiled: It cannot be used again.
         waits_since: The loop's time since when bytes are waited for.
         stall: Seconds for which they may be.
+        floor: Bytes that come within so many seconds at least, once the first one has come.
+        received: Bytes that have come by it, those that aiohttp's parser got left out.
         idle_since: The loop's time since when nothing is asked for.
     """
 
@@ -165,6 +173,8 @@ class Line(asyncio.BufferedProtocol):
         self.is_spoiled = False
         self.waits_since = NEVER
         self.stall = NEVER
+        self.floor = 0.0
+        self.received = 0
         self.idle_since = NEVER
         self._is_lent = False  # to aiohttp, for one answer
         self._waiter: asyncio.Future[Reply | None] | None = None
@@ -172,15 +182,19 @@ class Line(asyncio.BufferedProtocol):
         self._head: Head | None = None
         self._chunks: list[bytes] = []
         self._left = 0
+        self._first = self._seen = self._had = 0  # bytes before the answer, at the last look, when the period began
+        self._period = NEVER
         self.transport.set_protocol(self)
 
-    async def ask(self, request: bytes, stall: float) -> Reply:
+    async def ask(self, request: bytes, stall: float, floor: float) -> Reply:
         """Send a request and return its answer."""
         if self.is_lost or self.transport.is_closing():
             raise aiohttp.ClientConnectionResetError("closed before the request")
-        self.reader, self.stall, self.waits_since = None, stall, self.connections.now()
+        self.reader, self.stall, self.floor, self.waits_since = None, stall, floor, self.connections.now()
+        self._first = self._seen = self.received
+        self._period = NEVER
         self._waiter = asyncio.get_running_loop().create_future()
-        self.transport.write(request)
+        self.connections.post(self, request)
         reply = await self._waiter
         while reply is None:
             message, content = await self.handler.read()
@@ -200,6 +214,20 @@ class Line(asyncio.BufferedProtocol):
                 self.transport.set_protocol(self)
         self.reader = None
         return not (self.is_lost or self.is_spoiled or self.transport.is_closing())
+
+    def fault(self, now: float) -> Exception | None:
+        """Return what the host is to blame for, if its reader has waited for too long by now."""
+        if self.waits_since == NEVER:
+            self._period = NEVER
+            return None
+        received = self.received + (0 if self.reader is None else self.reader.total_bytes)
+        if received != self._seen:
+            self._seen, self.waits_since = received, now
+        if now - self.waits_since > self.stall:
+            return aiohttp.SocketTimeoutError("nothing came")
+        if self._period == NEVER or received == self._first or received - self._had >= self.floor:
+            self._period, self._had = now, received
+        return DripError("too little came") if now - self._period > self.stall else None
 
     def fail(self, error: Exception) -> None:
         """End what is waited for with an error."""
@@ -221,7 +249,7 @@ class Line(asyncio.BufferedProtocol):
             self.is_spoiled = True  # bytes that nobody asked for
             self.transport.close()
             return
-        self.waits_since = self.connections.now()
+        self.received += nbytes
         landing = self.connections.landing
         if self._head is not None:
             self._take(landing[:nbytes])
@@ -302,6 +330,8 @@ class Inflow(asyncio.BufferedProtocol):
     At most two buffers are in use: while the reader has both, nothing is received.
     """
 
+    total_bytes = 0  # aiohttp's readers count theirs; these are counted by the line
+
     def __init__(
         self,
         connections: "Connections",
@@ -333,6 +363,11 @@ class Inflow(asyncio.BufferedProtocol):
     def is_complete(self) -> bool:
         """Whether everything has been received."""
         return not self._left
+
+    @property
+    def is_read(self) -> bool:
+        """Whether everything has been received, and handed to the reader."""
+        return not self._left and not self._filled
 
     async def next(self) -> memoryview | None:
         """Return a filled buffer, to be given back, or ``None`` at the end of the body."""
@@ -379,6 +414,7 @@ class Inflow(asyncio.BufferedProtocol):
         assert self._buffer is not None
         self._at += nbytes
         self._left -= nbytes
+        self._line.received += nbytes
         if self._left and self._at < self._capacity:
             return
         view = memoryview(self._buffer)[: self._at]
@@ -431,10 +467,14 @@ class Connections:
         self._watch: asyncio.TimerHandle | None = None
         self._spare: list[bytearray] = []
         self._heads: dict[str, tuple[Mapping[str, str], bytes]] = {}
-        self.now = asyncio.get_running_loop().time
+        self._outbox: list[tuple[asyncio.Transport, bytes]] = []
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
 
-    async def get(self, url: URL, headers: Mapping[str, str], limits: aiohttp.ClientTimeout) -> Reply:
-        """Send a GET and return its answer's head; ``release`` or ``close`` it."""
+    async def get(
+        self, url: URL, headers: Mapping[str, str], limits: aiohttp.ClientTimeout, min_rate: float = 0.0
+    ) -> Reply:
+        """Send a GET and return its answer's head; ``release`` or ``close`` it. ``min_rate`` is in bytes a second."""
         origin = f"{url.scheme}://{url.raw_authority}"
         line = self._kept(origin) or await self._connect(url, origin, limits)
         self._busy.add(line)
@@ -442,10 +482,25 @@ class Connections:
             stall = limits.sock_read or NEVER
             if self._watch is None:
                 self._watch_soon(stall)
-            return await line.ask(self._request(origin, url, headers), stall)
+            return await line.ask(self._request(origin, url, headers), stall, min_rate * (limits.sock_read or 0.0))
         except BaseException:
             self.drop(line)
             raise
+
+    def post(self, line: Line, request: bytes) -> None:
+        """Send a request together with those of the same moment.
+
+        A host that has just gone to sleep for want of requests is woken by each of them, and that costs the sender more
+        than to send it.
+        """
+        if not self._outbox:
+            self._loop.call_soon(self._send)
+        self._outbox.append((line.transport, request))
+
+    def _send(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for transport, request in outbox:
+            transport.write(request)
 
     def keep(self, line: Line) -> None:
         """Take back a connection whose answer has been read to its end."""
@@ -504,8 +559,8 @@ class Connections:
         self._watch = None
         now = self.now()
         for line in self._busy:
-            if now - line.waits_since > line.stall:
-                line.fail(aiohttp.SocketTimeoutError("Timeout on reading data from socket"))
+            if (fault := line.fault(now)) is not None:
+                line.fail(fault)
         if self._busy:
             self._watch_soon(min(line.stall for line in self._busy))
 

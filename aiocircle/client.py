@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 
@@ -29,6 +30,7 @@ from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
+from aiocircle.nearby import Reach
 from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
@@ -63,7 +65,7 @@ class Client(Namespaces):
         max_wait: Seconds: the longest standstill of the rate limit to sit out before ``WaitTooLongError``.
         session: An aiohttp session to use as it is; it is never closed. aiohttp itself repeats some requests once,
             which only a session of our own can prevent. Its default headers and cookies go wherever it
-            sends them.
+            sends them, and its connector decides what names may lead to.
         trust_env: Use the environment's proxies.
         allow_http: Let the token travel unencrypted to a host that is not this machine.
         on_event: Receives every event, in the event loop. What it raises is logged and changes nothing.
@@ -122,8 +124,9 @@ class Client(Namespaces):
             store=None if self._shared is None else self._shared.store(self._clock.monotonic),
             identity=budget_identity(self._token, self.host),
         )
+        reach = Reach(urlsplit(self.host).hostname or "")
         session = Session(
-            Transport(self._given_session, trust_env=self._trust_env),
+            Transport(self._given_session, trust_env=self._trust_env, reach=reach),
             limiter,
             origin=self.host,
             token=self._token,
@@ -134,6 +137,7 @@ class Client(Namespaces):
             max_wait=self._max_wait,
             clock=self._clock,
             on_event=self._on_event,
+            reach=reach,
         )
         await session.__aenter__()
         self._session = session

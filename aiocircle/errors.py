@@ -110,6 +110,7 @@ class APIError(AioCircleError):
         body: The decoded error body: a JSON value, or text cut to a few hundred characters.
         retry_after: Seconds the host asked to wait, where it did.
         redirected: The refusal came from an address that the one asked for redirected to.
+        authenticated: The address asked for was shown the token, so that what is not there is not merely hidden.
     """
 
     code = "api"
@@ -124,6 +125,7 @@ class APIError(AioCircleError):
         body: Any = None,
         retry_after: float | None = None,
         redirected: bool = False,
+        authenticated: bool = False,
         hint: str | None = None,
     ) -> None:
         super().__init__(f"{operation}: {status} {message}", hint=hint)
@@ -134,6 +136,7 @@ class APIError(AioCircleError):
         self.body = body
         self.retry_after = retry_after
         self.redirected = redirected
+        self.authenticated = authenticated
 
 
 class BadRequestError(APIError):

@@ -15,9 +15,9 @@ LONGEST = 8190  # bytes; aiohttp takes no longer line
 _FIRST = rb"HTTP/1\.1 ([2-5]\d\d)(?: [ !-~\x80-\xff]*)?\r\n"
 _FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t!-~\x80-\xff]*\r\n"
 _HEAD = re.compile(_FIRST + rb"((?:" + _FIELD + rb")*)\r\n")
+_NAME_AND_VALUE = re.compile(r"([^:]+):[ \t]*([^\r]*)\r\n")
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 _BODILESS = frozenset({204, 205, 304})
-_SURPRISES = ("Transfer-Encoding", "Upgrade", "Trailer", "Content-Encoding")
 
 
 @frozen
@@ -44,16 +44,16 @@ def read_head(data: bytes | bytearray | memoryview, end: int) -> Head | None:
     found = _HEAD.match(data, 0, end)
     if found is None or found.end() != end or end > LONGEST:
         return None
-    fields: list[tuple[str, str]] = []
-    for line in found[2].decode("utf-8", "surrogateescape").split("\r\n")[:-1]:
-        name, _, value = line.partition(":")
-        fields.append((name, value.strip(" \t")))
+    text = found[2].decode("utf-8", "surrogateescape")
+    if " \r" in text or "\t\r" in text:
+        return None
+    fields = _NAME_AND_VALUE.findall(text)
     headers = CIMultiDictProxy(CIMultiDict(fields))
     status = int(found[1])
     lengths = headers.getall("Content-Length", ())
     if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]) or status in _BODILESS:
         return None
-    if any(name in headers for name in _SURPRISES):
+    if "Transfer-Encoding" in headers or "Content-Encoding" in headers or "Upgrade" in headers or "Trailer" in headers:
         return None
     connection = headers.get("Connection", "keep-alive").lower()
     if connection not in {"keep-alive", "close"}:

@@ -35,12 +35,13 @@ from aiocircle.errors import (
     api_error_class,
 )
 from aiocircle.events import DeprecationNoticed, Event, EventHandler, RequestSent, Retried, kinds_of
+from aiocircle.nearby import Reach
 from aiocircle.operation import IDEMPOTENT_METHODS
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
 from aiocircle.response import Response
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
-from aiocircle.transport import Answer, Timeouts, Transport
+from aiocircle.transport import NEARBY_HINT, Answer, Timeouts, Transport
 from aiocircle.wire import json_value, query_text
 from aiocircle.wording import words_of
 
@@ -121,6 +122,7 @@ class Session:
         max_wait: Seconds: the longest standstill of the rate limit to sit out.
         clock: Where time comes from.
         on_event: Receives what happens.
+        reach: Which addresses near this machine files may come from.
     """
 
     def __init__(
@@ -137,10 +139,13 @@ class Session:
         max_wait: float,
         clock: Clock,
         on_event: EventHandler,
+        reach: Reach,
     ) -> None:
         self._transport = transport
+        self._reach = reach
         self.limiter = limiter
         self.origin = origin
+        self._home = origin_named(URL(origin))
         self._token = token
         self._scheme = scheme
         self._scope = scope
@@ -275,7 +280,7 @@ class Session:
             TransportError: No complete answer came, however often it was tried.
         """
         request = Request(
-            operation="GET artifact", url=parse_address(url), headers=FILE_HEADERS, bulk=True, conditions=conditions
+            operation="GET artifact", url=self._address(url), headers=FILE_HEADERS, bulk=True, conditions=conditions
         )
         return await self.call(request, consume, refused)
 
@@ -323,10 +328,19 @@ class Session:
             location = answer.headers.get("Location")
             if answer.status not in REDIRECTS or location is None or request.method not in SAFE_METHODS:
                 answer.redirected = here is not request
+                answer.home = answer.redirected and origin_named(here.url) == self._home
                 return answer
             await answer.drain()
-            here = evolve(here, url=parse_address(location, base=here.url))
+            here = evolve(here, url=self._address(location, here.url))
         raise UnsafeAddressError(f"{request.operation}: more than {MAX_HOPS} redirects")
+
+    def _address(self, text: str, base: URL | None = None) -> URL:
+        """Return an address that the host named; one that leads where only this machine could ask is refused."""
+        url = parse_address(text, base=base)
+        refusal = self._reach.refusal(url.raw_host or "")
+        if refusal is not None:
+            raise UnsafeAddressError(f"{safe_url(str(url))} {refusal}", hint=NEARBY_HINT)
+        return url
 
     async def _exchange(self, request: Request, tries: _Tries) -> Answer:
         url = request.url
@@ -351,11 +365,13 @@ class Session:
             tries.place = permit
             self._tell(request, None, began)
             raise
-        self._tell(request, answer.status, began)
+        if self.watched(RequestSent):
+            self._tell(request, answer.status, began)
         answer.rate = self.limiter.answered(permit, answer.status, answer.header_fields())
         if answer.status in REFUSALS:
             tries.place = permit
-        self._notice_deprecation(request, answer)
+        if not request.bulk:
+            self._notice_deprecation(request, answer)
         return answer
 
     def _tell(self, request: Request, status: int | None, began: float) -> None:
@@ -411,6 +427,7 @@ class Session:
             body=body,
             retry_after=answer.rate.retry_after if answer.rate else None,
             redirected=answer.redirected,
+            authenticated=bool(self._credentials(request.url)),
             hint=HINTS.get(answer.status),
         )
 

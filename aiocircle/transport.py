@@ -6,18 +6,20 @@ this module as an exception is ours: aiohttp's own carry the request's headers, 
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
+from urllib.request import getproxies
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
 from attrs import field, frozen, validators
 from yarl import URL
 
-from aiocircle.bulk import Connections, Inflow, Reply
+from aiocircle.bulk import Connections, DripError, Inflow, Reply
 from aiocircle.errors import (
     AioCircleError,
     ConnectError,
@@ -26,11 +28,24 @@ from aiocircle.errors import (
     TransportError,
     UnsafeAddressError,
 )
+from aiocircle.nearby import Reach
 from aiocircle.ratelimit.facts import RateFacts
+from aiocircle.resolver import NearbyAddressError, Resolver
 
 READ_BUFFER = 256 * 1024  # bytes a connection may receive ahead of its reader
 DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection
 DRAIN_SECONDS = 1.0  # worth waiting for them; a new connection costs less than that
+NEARBY_HINT = "whoever wrote the address may want this machine to ask for what only it can have; look at the address"
+TLS_HINT = "is there a proxy or a portal in between? a private authority is trusted by SSL_CERT_FILE"
+CONNECT_HINTS = {
+    errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
+    errno.ENFILE: "this machine has no open files left; end other programs, or use a lower --concurrency",
+    errno.ECONNREFUSED: "nobody listens there: is the host's address right, and is it up?",
+    errno.EHOSTUNREACH: "is this machine connected to the network that the host is in?",
+    errno.ENETUNREACH: "is this machine connected to the network?",
+    socket.EAI_NONAME: "is the host's name right, and can this machine resolve names?",
+    socket.EAI_AGAIN: "can this machine resolve names at the moment?",
+}
 
 
 @frozen(kw_only=True)
@@ -40,12 +55,17 @@ class Timeouts:
     Attributes:
         connect: To have a connection: name, TCP and TLS together.
         stall: Without a single byte arriving.
+        min_rate: Bytes a second, not seconds: a body that comes more slowly than that for ``stall`` seconds is given
+            up like one that does not come at all. Only time in which its bytes are waited for counts; 0 is for no such
+            limit. The default is what no line that can be used falls short of, and what a host that drips on
+            purpose does.
         total: For an API request as a whole, waiting for the rate limit not counted. Bodies of artifacts have no such
             limit.
     """
 
     connect: float = field(default=10.0, validator=validators.gt(0))
     stall: float = field(default=60.0, validator=validators.gt(0))
+    min_rate: float = field(default=100.0, validator=validators.ge(0))
     total: float = field(default=120.0, validator=validators.gt(0))
 
 
@@ -57,20 +77,25 @@ class Answer:
         headers: Header fields, looked up without regard to case.
         size: ``Content-Length`` in bytes, or ``None`` when the host gave none.
         redirected: It came from another address than the one first asked for.
+        home: It came from the API's own origin, to which another address redirected.
         tries: Failed tries and refusals before it.
         rate: What its headers say about the rate limit, once they have been read.
     """
 
-    __slots__ = ("_host", "_response", "_timeouts", "headers", "rate", "redirected", "size", "status", "tries")
+    __slots__ = (
+        *("_came", "_host", "_response", "_timeouts", "_waited"),
+        *("headers", "home", "rate", "redirected", "size", "status", "tries"),
+    )
 
     def __init__(self, response: aiohttp.ClientResponse | Reply, host: str, timeouts: Timeouts) -> None:
         self._response = response
         self._host = host
         self._timeouts = timeouts
+        self._waited = self._came = 0.0
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.size = response.content_length
-        self.redirected = False
+        self.redirected = self.home = False
         self.tries = 0
         self.rate: RateFacts | None = None
 
@@ -83,6 +108,10 @@ class Answer:
         """Whether the whole body has been read."""
         response = self._response
         return response.is_over if isinstance(response, Reply) else response.content.at_eof()
+
+    def whole(self) -> list[bytes] | None:
+        """Return the body, its bytes being as they were on the wire, if all of it is there already, else ``None``."""
+        return self._response.whole() if isinstance(self._response, Reply) else None
 
     def inflow(self, left: int, capacity: int) -> tuple[bytes, Inflow | None]:
         """Return what has arrived of the body's other ``left`` bytes, and a faster way to the rest of them, if any."""
@@ -104,21 +133,34 @@ class Answer:
 
         Raises:
             InterruptedBodyError: It ended before its announced end.
-            DeadlineError: Nothing arrived for ``Timeouts.stall`` seconds.
+            DeadlineError: Nothing, or too little, arrived for ``Timeouts.stall`` seconds.
         """
         try:
             response = self._response
-            return await (response.chunk() if isinstance(response, Reply) else response.content.readany())
+            return await (response.chunk() if isinstance(response, Reply) else self._paced(response.content))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             failure = _translate(error, self._host, self._timeouts)
         raise failure  # outside of the handler, so that no context keeps aiohttp's error, and its headers, alive
+
+    async def _paced(self, content: aiohttp.StreamReader) -> bytes:
+        """Return the next bytes where nobody else watches how fast they come: in a session of the caller's."""
+        began = asyncio.get_running_loop().time()
+        chunk = await content.readany()
+        self._waited += asyncio.get_running_loop().time() - began
+        self._came += len(chunk)
+        if self._came >= self._timeouts.min_rate * self._timeouts.stall:
+            self._waited = self._came = 0.0
+        elif chunk and self._waited > self._timeouts.stall:
+            raise DripError("too little came")
+        return chunk
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body; one longer than ``limit`` bytes is cut somewhere behind that.
 
         Raises:
             InterruptedBodyError: It ended before its announced end.
-            DeadlineError: Nothing arrived for ``Timeouts.stall`` seconds, or not all of it within ``Timeouts.total``.
+            DeadlineError: Nothing, or too little, arrived for ``Timeouts.stall`` seconds, or not all of it within
+                ``Timeouts.total``.
         """
         parts: list[bytes] = []
         size = 0
@@ -158,13 +200,16 @@ class Transport:
     Args:
         session: The caller's, which is used as it is and never closed; ``None`` for one of our own.
         trust_env: Use the proxies (and netrc) of the environment; a plain-http proxy sees the token by design.
+        reach: Which addresses near this machine names may lead to; ``None`` for all of them. The connector of a
+            caller's session, and a proxy, resolve names by rules of their own.
     """
 
-    def __init__(self, session: aiohttp.ClientSession | None, *, trust_env: bool) -> None:
+    def __init__(self, session: aiohttp.ClientSession | None, *, trust_env: bool, reach: Reach | None = None) -> None:
         self._owned = session is None
+        self._resolver = None if reach is None or not self._owned else Resolver(reach, _proxies() if trust_env else ())
         self._session = session or aiohttp.ClientSession(
             # How many connections there are is decided by those who ask for them, not by the pool.
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER,
             middlewares=(_send_once,),
@@ -182,6 +227,8 @@ class Transport:
             self._files.close()
         if self._owned:
             await self._session.close()
+        if self._resolver is not None:
+            await self._resolver.close()
 
     async def open(
         self,
@@ -211,7 +258,7 @@ class Transport:
         response: aiohttp.ClientResponse | Reply
         try:
             if bulk and self._files is not None and method == "GET" and body is None:
-                response = await self._files.get(url, headers, limits)
+                response = await self._files.get(url, headers, limits, timeouts.min_rate)
                 return Answer(response, url.host or "", timeouts)
             response = await self._session.request(
                 method,
@@ -258,21 +305,29 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
     raise failure
 
 
-def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:  # noqa: C901, PLR0911 -- a table
+def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:  # noqa: C901, PLR0911, PLR0912 -- a table
     """Name a failure of aiohttp in our words. The order is from the special to the general."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return DeadlineError(f"no connection to {host} within {timeouts.connect:g} s")
+        case DripError():
+            slow = f"{host} sent less than {timeouts.min_rate:g} bytes a second for {timeouts.stall:g} s"
+            return DeadlineError(slow, hint="if the line is that slow, use a lower --concurrency or --min-rate")
         case aiohttp.SocketTimeoutError():
             return DeadlineError(f"{host} sent nothing for {timeouts.stall:g} s")
         case TimeoutError():
             return DeadlineError(f"{host} did not answer completely within {timeouts.total:g} s")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
             return ConnectError(
-                f"no secure connection to {host}: {_ssl_words(error)}", permanent=_is_verification(error)
+                f"no secure connection to {host}: {_ssl_words(error)}",
+                permanent=_is_verification(error),
+                hint=TLS_HINT,
             )
+        case aiohttp.ClientConnectorError(os_error=NearbyAddressError() as refused):
+            return UnsafeAddressError(str(refused), hint=NEARBY_HINT)
         case aiohttp.ClientConnectorError():
-            return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}")
+            hint = CONNECT_HINTS.get(error.os_error.errno or 0)
+            return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}", hint=hint)
         case aiohttp.ClientPayloadError():
             return InterruptedBodyError(f"the body from {host} ended before its announced end")
         case aiohttp.ServerDisconnectedError():
@@ -285,6 +340,11 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
             return InterruptedBodyError(f"the connection to {host} broke: {_os_words(error)}")
         case _:
             return TransportError(f"the exchange with {host} failed ({type(error).__name__})")
+
+
+def _proxies() -> frozenset[str]:
+    hosts = (URL(proxy if "://" in proxy else f"http://{proxy}").raw_host for proxy in getproxies().values())
+    return frozenset(host for host in hosts if host)
 
 
 def _os_words(error: OSError) -> str:

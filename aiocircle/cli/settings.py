@@ -76,6 +76,9 @@ class Connection:
     stall_timeout: Annotated[
         float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=more_than_zero)
     ] = 60.0
+    min_rate: Annotated[
+        float, _connection("Bytes a second that a file comes at (100).", metavar="B/S", validator=not_negative)
+    ] = 100.0
     retries: Annotated[
         int, _connection("Repetitions of a failed request (4).", metavar="N", validator=not_negative)
     ] = 4
@@ -84,7 +87,7 @@ class Connection:
     ] = 300.0
     limiter: Annotated[
         str | None,
-        _connection("Share the budget: sqlite:PATH (this host) or redis://HOST:PORT/N.", metavar="STORE"),
+        _connection("Share the budget: sqlite:PATH, redis://HOST:PORT.", metavar="STORE"),
     ] = None
 
 
@@ -135,7 +138,9 @@ class Access:
             self.token,
             host=self.host,
             auth=settings.auth,
-            timeouts=aiocircle.Timeouts(connect=settings.connect_timeout, stall=settings.stall_timeout),
+            timeouts=aiocircle.Timeouts(
+                connect=settings.connect_timeout, stall=settings.stall_timeout, min_rate=settings.min_rate
+            ),
             retry=aiocircle.RetryPolicy(attempts=settings.retries + 1),
             max_wait=settings.max_wait,
             limiter=settings.limiter,

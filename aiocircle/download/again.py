@@ -75,7 +75,7 @@ class Again(Download):
         self._failures = missing.failures
         self._is_complete = missing.finished
 
-    async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
+    async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
         jobs: dict[tuple[str, int | None, str | None], list[Failed]] = {}
         for failed in self._failures:
             source = failed.source
@@ -86,7 +86,7 @@ class Again(Download):
                     async for item in items:
                         self._planned += 1
                         self._session.emit(ItemPlanned(target=item.target, total=self._planned))
-                        yield item
+                        yield [item]
             except (AuthenticationError, WaitTooLongError):
                 raise
             except AioCircleError as error:

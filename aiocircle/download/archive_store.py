@@ -1,4 +1,4 @@
-"""One tar or zip: members are appended as files complete, and the archive gets its name when the run has come to its end.
+"""One tar or zip: members are appended as files complete; it gets its name when the run has come to its end.
 
 An archive is one stream, and many files are in flight. A small one waits in memory for its turn, a large one as a local
 part, in the order in which they complete. The archive grows in ``.{name}.aiocircle`` beside its final name. That
@@ -6,14 +6,14 @@ directory goes with the run, whatever ended it: a run that was cut starts anew, 
 cannot be taken back. Items that failed do not keep the archive from being finished; the report and the exit status tell
 of them. Anything that ends the run early does: cancellation, a refused token, a full disk.
 
-To standard output (``-``) there is nothing to rename. What was cut there ends in the middle of a block, so that tar
-complains of it, also where the cut came between two members.
+To standard output (``-``) there is nothing to rename. A stream that was cut ends with a block that is no header, so
+that tar fails on it, also where the cut came between two members.
 
 Headers say nothing of the machine: mode 0644, owner 0, and a fixed time, 1980-01-01, the first that zip knows. The same
 files make the same members; only their order is that of their arrival.
 """
 
-import gzip
+import errno
 import os
 import shutil
 import sys
@@ -21,6 +21,7 @@ import tarfile
 import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,8 +38,7 @@ MODE = 0o644
 TIME = 315532800  # 1980-01-01 in seconds since the epoch
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 COPIED_AT_ONCE = 1024 * 1024
-TAR_RECORD = 10_240  # bytes; what tar's stream is made of
-CUT = b"\xff" * 100  # the beginning of a header that no reader takes for one
+CUT = b"\xff" * tarfile.BLOCKSIZE  # what no reader takes for a header
 
 
 class _Writer(Protocol):
@@ -47,6 +47,8 @@ class _Writer(Protocol):
     def add(self, name: str, size: int, source: IO[bytes]) -> None: ...
 
     def end(self) -> None: ...
+
+    def abandon(self) -> None: ...
 
 
 class ArchiveStore(Spool):
@@ -97,6 +99,8 @@ class ArchiveStore(Spool):
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._finished:
+            self._writer.abandon()
         try:
             if not self._finished and self._final is None:
                 with suppress(OSError, ValueError):
@@ -187,23 +191,45 @@ class ArchiveStore(Spool):
             self.kept.forget(name)
 
 
+class _Compressor(Protocol):
+    def compress(self, data: Any, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
 class _Tar:
-    def __init__(self, file: IO[bytes], *, compressed: Callable[[IO[bytes]], Any] | None = None) -> None:
-        self._outer = compressed(file) if compressed else None
-        stream: Any = self._outer or file
-        # Its own buffering would read nothing and write late; a member is complete when add() returns.
-        self._tar = tarfile.open(mode="w|", fileobj=stream, format=tarfile.PAX_FORMAT, bufsize=TAR_RECORD)  # noqa: SIM115 -- ended below
+    """A tar, block by block: what tarfile writes itself it also writes when it is only forgotten."""
+
+    def __init__(self, file: IO[bytes], compressor: _Compressor | None = None) -> None:
+        self._file = file
+        self._compressor = compressor
+        self._size = 0
 
     def add(self, name: str, size: int, source: IO[bytes]) -> None:
         info = tarfile.TarInfo(name)
         info.size, info.mode, info.mtime = size, MODE, TIME
-        self._tar.addfile(info, source)
-        self._tar.__dict__["members"].clear()  # or a list of all grows
+        self._write(info.tobuf(tarfile.PAX_FORMAT))
+        left = size
+        while left:
+            data = source.read(min(left, COPIED_AT_ONCE))
+            if not data:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            self._write(data)
+            left -= len(data)
+        self._write(bytes(-size % tarfile.BLOCKSIZE))
 
     def end(self) -> None:
-        self._tar.close()
-        if self._outer is not None:
-            self._outer.close()
+        self._write(bytes(2 * tarfile.BLOCKSIZE))
+        self._write(bytes(-self._size % tarfile.RECORDSIZE))
+        if self._compressor is not None:
+            self._file.write(self._compressor.flush())
+
+    def abandon(self) -> None:
+        pass
+
+    def _write(self, data: bytes) -> None:
+        self._size += len(data)
+        self._file.write(data if self._compressor is None else self._compressor.compress(data))
 
 
 class _Zip:
@@ -221,6 +247,9 @@ class _Zip:
 
     def end(self) -> None:
         self._zip.close()
+
+    def abandon(self) -> None:
+        self._zip.fp = None  # or it would write its end when it is forgotten
 
 
 class _Chunks:
@@ -246,12 +275,12 @@ def _maker(output: str) -> Callable[[IO[bytes]], _Writer]:
     if name.endswith(".zip"):
         return _Zip
     if name.endswith((".tar.gz", ".tgz")):
-        return lambda file: _Tar(file, compressed=lambda raw: gzip.GzipFile("", "wb", 6, raw, 0))
+        return lambda file: _Tar(file, zlib.compressobj(wbits=16 + zlib.MAX_WBITS))  # with gzip's header, of time 0
     if name.endswith(".tar.zst"):
         try:
-            from compression.zstd import ZstdFile  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415
+            from compression.zstd import ZstdCompressor  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415
         except ImportError:
             hint = "write .tar.gz or .zip, or '-o - | zstd > out.tar.zst'"
             raise ConfigurationError(f"{output}: .tar.zst needs Python 3.14 or newer", hint=hint) from None
-        return lambda file: _Tar(file, compressed=lambda raw: ZstdFile(raw, "wb"))
+        return lambda file: _Tar(file, ZstdCompressor())
     return _Tar

@@ -4,6 +4,7 @@
 this rule holds: ``gzip`` and ``deflate`` are taken off, for the file the job stored had no such encoding, unless the
 artifact's own name says that it is a gzip file; any other encoding is refused. Decoding is bounded in memory by its
 steps, and in length by the longest file that a job may store: a file of nothing but zeros is honest, so no ratio is.
+The same length bounds a body that was announced without one: it might never end.
 
 Digests are checked where a host gives them (``Repr-Digest``, ``Content-Digest``, RFC 9530; ``Content-MD5``): they cover
 the bytes on the wire when no encoding is applied, and are ignored when one is. A weak or unknown algorithm is ignored,
@@ -12,6 +13,7 @@ and so is a value that is no digest of its algorithm.
 
 import base64
 import hashlib
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +22,11 @@ from typing import Protocol
 from aiocircle.errors import IntegrityError, InterruptedBodyError
 
 STEP = 1024 * 1024  # bytes decoded at a time
-LONGEST = 4 * 1024 * 1024 * 1024  # bytes decoded in all; a job may store files of up to 3 GB (docs, artifacts)
+LONGEST = 6 * 1024 * 1024 * 1024  # bytes; a job may store files of up to 3 GB, on a Server 5 GB (docs, artifacts)
 GZIP, ZLIB = 31, 15  # zlib's numbers for the two wrappings of deflate
 GZIP_NAMES = (".gz", ".tgz", ".gzip", ".svgz")
+
+DIGESTS = ("Repr-Digest", "Content-Digest", "Content-MD5")  # fields that may announce one
 
 _DIGEST = re.compile(r"\b(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
 _HASHES: Mapping[str, Callable[[], "Hash"]] = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
@@ -52,7 +56,7 @@ class Body:
         headers: The answer's header fields.
         size: Its ``Content-Length`` in bytes, or ``None``.
         name: The artifact's name.
-        longest: Bytes to which an encoded body may grow.
+        longest: Bytes to which an encoded body, or one without a ``Content-Length``, may grow.
 
     Raises:
         IntegrityError: The host applied an encoding that cannot be taken off.
@@ -61,6 +65,7 @@ class Body:
     def __init__(self, headers: Mapping[str, str], *, size: int | None, name: str, longest: int = LONGEST) -> None:
         self._size = size
         self._received = 0
+        self._most = longest if size is None else math.inf
         self._decoder = _decoder_for(headers.get("Content-Encoding", ""), name, longest)
         self._digest, self._hash = (None, None) if self._decoder else _announced_digest(headers)
 
@@ -72,14 +77,14 @@ class Body:
     def count(self, data: bytes | memoryview) -> None:
         """Take bytes from the wire that are the file's: what ``feed`` does for a plain body."""
         self._received += len(data)
+        if self._received > self._most:
+            raise IntegrityError("the body goes on beyond what a job may store")
         if self._hash:
             self._hash.update(data)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take bytes from the wire and yield the file's."""
-        self._received += len(data)
-        if self._hash:
-            self._hash.update(data)
+        self.count(data)
         if self._decoder is None:
             yield data
         else:

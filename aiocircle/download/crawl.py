@@ -32,6 +32,7 @@ PROJECTS_AT_ONCE = 2
 PIPELINES_AT_ONCE = 8  # listings of workflows, and so below; enough to hide one round trip behind others
 WORKFLOWS_AT_ONCE = 8
 EXPIRED = "expired: the host does not know it any more"
+EXPIRED_FILE = "expired: the host lists the file and has it no longer"
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 

@@ -9,7 +9,8 @@ token is refused, the disk is full, the network is gone. When only the listing c
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from pathlib import Path
@@ -21,9 +22,10 @@ from attrs import evolve
 
 from aiocircle.api import Artifact
 from aiocircle.download.capacity import Load, affordable
-from aiocircle.download.crawl import JobRef, ListingFailed, Skipped
+from aiocircle.download.crawl import EXPIRED_FILE, JobRef, ListingFailed, Skipped
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, Layout
 from aiocircle.download.ledger import Ledger
@@ -44,6 +46,8 @@ from aiocircle.errors import (
     AuthenticationError,
     ConfigurationError,
     DownloadError,
+    GoneError,
+    NotFoundError,
     StoreError,
     TransportError,
     UnsafeAddressError,
@@ -99,6 +103,7 @@ class Download:
         self._scope: anyio.CancelScope | None = None
         self._is_complete = True
         self._all_listed = False
+        self._ready: deque[Item] = deque()
         self._job: tuple[JobRef, Source] | None = None  # the one that was listed last
         self._stopped_by: AioCircleError | None = None
         self._outcomes: Outcomes | None = None
@@ -163,8 +168,9 @@ class Download:
     async def _rehearse(self) -> None:
         async with aclosing(self._items(Claims())) as items:
             try:
-                async for item in items:
-                    self._note(item.outcome("planned"))
+                async for some in items:
+                    for item in some:
+                        self._note(item.outcome("planned"))
                     if self._outcomes is not None:
                         await self._outcomes.caught_up()
             except AioCircleError as error:
@@ -215,22 +221,24 @@ class Download:
     async def _work(
         self, store: Store, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
     ) -> None:
-        small = SmallFiles(store, ledger, threads, self._options.buffer // 2, self._end)
+        load = Load()
+        small = SmallFiles(store, ledger, threads, self._options.buffer // 8, self._end)
         batch = self._batch(crowd.size)
-        transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, self._sizes)
+        transfer = Transfer(
+            self._session, store, ledger, threads, batch, self._end, small, Intake(load.now), self._sizes
+        )
         try:
-            await self._work_with(transfer, claims, crowd)
+            await self._work_with(transfer, claims, crowd, load)
         finally:
             with anyio.CancelScope(shield=True):
                 await small.drain()
 
-    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd) -> None:
+    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd, load: Load) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
             self._scope = group.cancel_scope
             turn = asyncio.Lock()
             monotonic = self._session.clock.monotonic
             workers = 0
-            load = Load()
 
             def arrived(wait: float, size: int | None) -> None:
                 before = crowd.size
@@ -248,7 +256,7 @@ class Download:
 
             def join() -> None:
                 nonlocal workers
-                while workers < crowd.size and not self._all_listed:
+                while workers < crowd.size and (self._ready or not self._all_listed):
                     workers += 1
                     group.start_soon(work)
                 transfer.batch = self._batch(max(workers, 1))
@@ -258,7 +266,7 @@ class Download:
 
     async def _worker(
         self,
-        items: AsyncGenerator[Item, None],
+        items: AsyncGenerator[list[Item], None],
         turn: asyncio.Lock,
         transfer: Transfer,
         scope: anyio.CancelScope,
@@ -266,30 +274,38 @@ class Download:
     ) -> None:
         # A cancellation reaches a task only where it waits, and a request is sent before that.
         while not scope.cancel_called and not is_too_many():
-            if (item := await self._next(items, turn, scope)) is None:
-                self._all_listed = True
-                return
+            while not self._ready:
+                if self._all_listed or not await self._more(items, turn, scope):
+                    return
+            item = self._ready.popleft()
             try:
                 await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
                 self._note(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
+            except (NotFoundError, GoneError) as error:
+                self._note_missing(item, error)
+                self._broken = 0
             except AioCircleError as error:
                 self._end(item, error)
 
-    async def _next(
-        self, items: AsyncGenerator[Item, None], turn: asyncio.Lock, scope: anyio.CancelScope
-    ) -> Item | None:
-        """Return the next artifact of the plan, which all workers read in turn, or ``None`` at its end."""
+    async def _more(
+        self, items: AsyncGenerator[list[Item], None], turn: asyncio.Lock, scope: anyio.CancelScope
+    ) -> bool:
+        """Read on in the plan, which all workers do in turn, until there is something to do; false at its end."""
         async with turn:
             try:
-                if self._outcomes is not None:
-                    await self._outcomes.caught_up()
-                return await anext(items, None)
+                while not self._ready and not self._all_listed:
+                    if self._outcomes is not None:
+                        await self._outcomes.caught_up()
+                    some = await anext(items, None)
+                    self._all_listed = some is None
+                    self._ready.extend(some or ())
             except AioCircleError as error:
+                self._all_listed = True
                 self._stopped_by = error
                 if _ends_the_run(error):
                     scope.cancel()
-                return None
+        return bool(self._ready)
 
     async def _fetch(self, item: Item, transfer: Transfer) -> None:
         size = await transfer.present(item.placed.path, item.artifact)
@@ -312,19 +328,15 @@ class Download:
             if self._scope is not None:
                 self._scope.cancel()
 
-    async def _items(self, claims: Claims) -> AsyncGenerator[Item, None]:
-        """Yield the artifacts to fetch, each with a name of its own, and note what else the plan brings."""
+    async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
+        """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else there is."""
         what, lost = self._selection, 0
         assert what is not None
         async with aclosing(what.steps() if isinstance(what, Plan) else self._planner.steps(what)) as steps:
             async for step in steps:
                 match step:
-                    case Listed(job=job, artifact=artifact):
-                        if (item := self._place(job, artifact, claims)) is not None:
-                            self._planned += 1
-                            if self._session.watched(ItemPlanned):
-                                self._session.emit(ItemPlanned(target=item.target, total=self._planned))
-                            yield item
+                    case Listed(job=job, artifacts=artifacts):
+                        yield self._placed(job, artifacts, claims)
                     case JobListed(job=job):
                         self._tally.jobs += 1
                         self._resolve(job)
@@ -337,6 +349,16 @@ class Download:
                         if lost >= BROKEN_IN_A_ROW:
                             raise error
         self._session.emit(ListingEnded(total=self._planned))
+
+    def _placed(self, job: JobRef, artifacts: Iterable[Artifact], claims: Claims) -> list[Item]:
+        items = []
+        for artifact in artifacts:
+            if (item := self._place(job, artifact, claims)) is not None:
+                items.append(item)
+                self._planned += 1
+                if self._session.watched(ItemPlanned):
+                    self._session.emit(ItemPlanned(target=item.target, total=self._planned))
+        return items
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
         """Give an artifact its name; one that can have none is noted and dropped, one that is not wanted dropped."""
@@ -365,6 +387,15 @@ class Download:
         if self._ledger is not None:
             whole = source_of(job)
             self._ledger.resolve(whole.identity, evolve(whole, job=None).identity)
+
+    def _note_missing(self, item: Item, error: NotFoundError | GoneError) -> None:
+        """A file that the host lists and has no longer is over, unless the token was not shown that would let it in."""
+        if not error.authenticated:
+            self._note_failure(item.outcome("failed"), item.artifact, error)
+            return
+        self._note(evolve(item.outcome("skipped"), reason=EXPIRED_FILE, code=error.code))
+        if self._ledger is not None:
+            self._ledger.resolve(item.artifact.identity)
 
     def _note_failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError) -> None:
         self._note(evolve(outcome, status="failed", reason=str(error), code=error.code))

@@ -108,7 +108,7 @@ class Layout:
         """
         parts, note = safe_parts(context.path, windows=windows)
         filled = "".join(
-            piece.literal + (_value(piece, context, parts) if piece.field else "") for piece in self._pieces
+            [piece.literal + (_value(piece, context, parts) if piece.field else "") for piece in self._pieces]
         )
         placed = safe_path(filled, windows=windows)
         return PlacedPath(placed.path, joined_notes(note, placed.note)) if note else placed

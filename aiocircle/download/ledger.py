@@ -52,6 +52,15 @@ ADD_FILE = _insertion("files", "target", "artifact", "size", "validator", "sha25
 ADD_FAILURE = _insertion("failures", "artifact", "target", "code", "reason", "ended", "layout")
 
 
+# The file is as it should be, and what it lies on refuses: it shall not be removed.
+HINTS = {
+    sqlite3.SQLITE_FULL: "free some space and run the same command again: what is complete is kept",
+    sqlite3.SQLITE_IOERR: "is the disk full or broken? run the same command again when it is not",
+    sqlite3.SQLITE_READONLY: "choose an output on a file system that can be written to",
+    sqlite3.SQLITE_CANTOPEN: "may this user write there, and are there open files left (ulimit -n)?",
+}
+
+
 class Ledger:
     """The record of one output directory. Several threads may use it at once. All but ``fail`` and ``resolve`` block.
 
@@ -248,7 +257,8 @@ class Ledger:
             raise self._unusable(error) from None
 
     def _unusable(self, why: object) -> StoreError:
-        hint = "remove the file to begin anew, or choose another output (-o)"
+        code = getattr(why, "sqlite_errorcode", 0) & 0xFF  # what lies above it says more than is needed
+        hint = HINTS.get(code, "remove the file to begin anew, or choose another output (-o)")
         return StoreError(f"{self._path}: {why}", fatal=True, hint=hint)
 
 

@@ -5,6 +5,7 @@ What obstore says in its errors may have a signature in it, so of its words only
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ PIECE = 5 * 1024 * 1024  # bytes; S3 takes no smaller ones but as the last
 MOST_PIECES = 10_000  # of one object, in S3
 RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 TIMEOUTS: Any = {"connect_timeout": "10s", "timeout": "120s"}
+ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 _ADDRESS = re.compile(r"(s3|gs|az)://([^/]+)/?(.*)", re.DOTALL)
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,80})</Code>")
@@ -134,12 +136,15 @@ def _opened(address: str) -> tuple[str, "ObjectStore"]:
     except ImportError:
         hint = "pip install 'aiocircle[cloud]'"
         raise ConfigurationError(f"{scheme}:// needs the package obstore, which is not installed", hint=hint) from None
+    # Of the client's settings obstore takes those of the environment only where none are given.
+    may_be_plain = os.environ.get(ALLOW_HTTP[scheme], "").lower() in {"true", "1", "yes"}
+    client: Any = {**TIMEOUTS, "allow_http": may_be_plain}
     try:
         if scheme == "s3":
-            return scheme, S3Store(bucket, prefix=prefix, client_options=TIMEOUTS, retry_config=RETRIES)
+            return scheme, S3Store(bucket, prefix=prefix, client_options=client, retry_config=RETRIES)
         if scheme == "gs":
-            return scheme, GCSStore(bucket, prefix=prefix, client_options=TIMEOUTS, retry_config=RETRIES)
-        return scheme, AzureStore(bucket, prefix=prefix, client_options=TIMEOUTS, retry_config=RETRIES)
+            return scheme, GCSStore(bucket, prefix=prefix, client_options=client, retry_config=RETRIES)
+        return scheme, AzureStore(bucket, prefix=prefix, client_options=client, retry_config=RETRIES)
     except (BaseError, OSError, ValueError):  # its words may repeat a key that cannot be read
         raise ConfigurationError(
             f"{address}: the settings in the environment do not fit", hint=_HINTS[scheme]

@@ -19,7 +19,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from attrs import define, field, frozen
 
@@ -102,6 +102,13 @@ class SafePath:
         """The directories above the file, outermost first."""
         return self.parts[:-1]
 
+    @classmethod
+    def checked(cls, parts: tuple[str, ...]) -> Self:
+        """Return a path of components that have just been checked, without doing so a second time."""
+        path = cls.__new__(cls)
+        object.__setattr__(path, "parts", parts)
+        return path
+
     def __str__(self) -> str:
         return "/".join(self.parts)
 
@@ -130,6 +137,8 @@ def safe_path(path: str, *, windows: bool = False) -> PlacedPath:
         UnsafePathError: It would lead outside, names no file, or is beyond the limits of file systems.
     """
     parts, note = safe_parts(path, windows=windows)
+    if note is None and len(parts) <= MAX_LEVELS and not _is_own(parts[0]):
+        return PlacedPath(SafePath.checked(parts))
     if _is_own(parts[0]):
         parts = (_fitted(_percent(parts[0][0]) + parts[0][1:]), *parts[1:])
         note = joined_notes(note, f"{OWN_DIRECTORY} belongs to the downloader, dot percent-encoded")
@@ -247,6 +256,7 @@ class DuplicateClaim(Exception):  # noqa: N818 -- a listing that repeats itself 
 
 
 _DIRECTORY: Final = -2
+NEIGHBOURS: Final = 64  # directories that parallel nodes write to in turn
 
 
 @define
@@ -267,6 +277,7 @@ class Claims:
 
     fold: bool = field(default=False, kw_only=True)
     _holders: NumberTable = field(factory=NumberTable, init=False, repr=False)
+    _entered: set[tuple[str, ...]] = field(factory=set, init=False, repr=False)  # neighbours come together
 
     def claim(self, placed: PlacedPath, identity: str) -> PlacedPath:
         """Take a name for an artifact.
@@ -295,7 +306,12 @@ class Claims:
 
     def _enter(self, wanted: tuple[str, ...]) -> tuple[tuple[str, ...], list[int], str | None]:
         """Return the directories to use for the wanted ones, their places, and a note."""
-        if not wanted or self._holders.get(self._place(wanted)) == _DIRECTORY:
+        if wanted in self._entered or not wanted:
+            return wanted, [], None
+        if self._holders.get(self._place(wanted)) == _DIRECTORY:
+            if len(self._entered) >= NEIGHBOURS:
+                self._entered.clear()
+            self._entered.add(wanted)
             return wanted, [], None
         entered: tuple[str, ...] = ()
         places, notes = [], []

@@ -14,15 +14,16 @@ from aiocircle.download.crawl import Crawl, Found, JobRef, ListingFailed, Skippe
 from aiocircle.download.selection import Selection
 from aiocircle.session import Session
 
+AT_ONCE = 64  # artifacts in a step: what a step costs is shared by them
 JOBS_AT_ONCE = 9  # one that is read, and those ahead of it: enough to hide one round trip behind others
 
 
 @frozen(kw_only=True)
 class Listed:
-    """An artifact of a job."""
+    """Artifacts of a job that were listed together, up to ``AT_ONCE`` of them."""
 
     job: JobRef
-    artifact: Artifact
+    artifacts: Sequence[Artifact]
 
 
 @frozen(kw_only=True)
@@ -34,12 +35,6 @@ class JobListed:
 
 
 PlanStep = Skipped | ListingFailed | Listed | JobListed
-
-
-@frozen(kw_only=True)
-class _Page:
-    job: JobRef
-    artifacts: Sequence[Artifact]
 
 
 class Planner:
@@ -63,21 +58,15 @@ class Planner:
                 their listings is a ``ListingFailed`` instead.
         """
 
-        def begin(found: Found) -> AsyncGenerator[_Page | JobListed | Skipped | ListingFailed, None]:
+        def begin(found: Found) -> AsyncGenerator[PlanStep, None]:
             return self._pages(found, alone=selection.job is not None)
 
         jobs = Crawl(self._session, selection, self._fields).jobs()
         async with aclosing(in_turn(jobs, begin, JOBS_AT_ONCE)) as found:
             async for one in found:
-                if isinstance(one, _Page):
-                    for artifact in one.artifacts:
-                        yield Listed(job=one.job, artifact=artifact)
-                else:
-                    yield one
+                yield one
 
-    async def _pages(
-        self, found: Found, *, alone: bool
-    ) -> AsyncGenerator[_Page | JobListed | Skipped | ListingFailed, None]:
+    async def _pages(self, found: Found, *, alone: bool) -> AsyncGenerator[PlanStep, None]:
         if not isinstance(found, JobRef):
             yield found
             return
@@ -87,12 +76,12 @@ class Planner:
             async for page in pages:
                 yield page
 
-    async def _listing(self, job: JobRef) -> AsyncGenerator[_Page | JobListed, None]:
+    async def _listing(self, job: JobRef) -> AsyncGenerator[Listed | JobListed, None]:
         assert job.job_number is not None
         count = 0
         async with aclosing(self._artifacts.list(job.slug, job.job_number).pages()) as pages:
             async for page in pages:
                 count += len(page.items)
-                if page.items:
-                    yield _Page(job=job, artifacts=page.items)
+                for start in range(0, len(page.items), AT_ONCE):
+                    yield Listed(job=job, artifacts=page.items[start : start + AT_ONCE])
         yield JobListed(job=job, count=count)

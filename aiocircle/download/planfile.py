@@ -21,7 +21,7 @@ from attrs import asdict, field, frozen
 
 from aiocircle.api import Artifact
 from aiocircle.download.crawl import JobRef
-from aiocircle.download.plan import JobListed, Listed, PlanStep
+from aiocircle.download.plan import AT_ONCE, JobListed, Listed, PlanStep
 from aiocircle.download.report import Report
 from aiocircle.download.selection import Selection
 from aiocircle.download.stores import explained
@@ -89,10 +89,14 @@ class Plan:
         """
         job: JobRef | None = None
         count = total = 0
+        gathered: list[Artifact] = []
         async with aclosing(self._lines()) as lines:
             async for number, line in lines:
                 values = _object(line)
                 kind = values.get("type")
+                if job is not None and gathered and (kind in {"job", "end"} or len(gathered) == AT_ONCE):
+                    yield Listed(job=job, artifacts=gathered)
+                    gathered = []
                 if job is not None and kind in {"job", "end"}:
                     yield JobListed(job=job, count=count)
                 if kind == "end" and values.get("artifacts") == total:
@@ -107,7 +111,7 @@ class Plan:
                 if job is None:
                     raise ConfigurationError(f"{self.path}, line {number}: an artifact before its job")
                 count, total = count + 1, total + 1
-                yield Listed(job=job, artifact=artifact)
+                gathered.append(artifact)
         raise ConfigurationError(f"{self.path} was cut: its last line is missing", hint="make the plan again")
 
     async def _lines(self) -> AsyncGenerator[tuple[int, str], None]:
@@ -158,13 +162,12 @@ class PlanWriter:
                 await self._file.close()
                 await aiofiles.os.unlink(self._part)
 
-    async def add(self, listed: Listed) -> None:
+    async def add(self, job: JobRef, artifact: Artifact) -> None:
         """Write an artifact, behind those of its job."""
-        if listed.job != self._job:
-            self._job = listed.job
-            place = {name: getattr(listed.job, name) for name in _PLACE}
-            self._lines.append(_line("job", slug=str(listed.job.slug), **_plain(place)))
-        artifact = listed.artifact
+        if job != self._job:
+            self._job = job
+            place = {name: getattr(job, name) for name in _PLACE}
+            self._lines.append(_line("job", slug=str(job.slug), **_plain(place)))
         address = (artifact.url or "").partition("?")[0]
         self._lines.append(_line("artifact", node_index=artifact.node_index, path=artifact.path, url=address))
         self._count += 1

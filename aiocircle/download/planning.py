@@ -45,11 +45,12 @@ async def write_plan(session: Session, selection: Selection, path: Path, options
         async for step in steps:
             if not isinstance(step, Listed):
                 _count(step, tally)
-            elif wanted(step.artifact):
-                await writer.add(step)
+                continue
+            for artifact in filter(wanted, step.artifacts):
+                await writer.add(step.job, artifact)
                 tally.add(ItemOutcome(target="", status="planned"))
                 total = tally.counts["planned"]
-                session.emit(ItemPlanned(target=step.artifact.path or "", total=total))
+                session.emit(ItemPlanned(target=artifact.path or "", total=total))
     session.emit(ListingEnded(total=tally.counts.get("planned", 0)))
     report = tally.report(
         output=str(path),

@@ -6,8 +6,8 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from aiocircle.download.crawl import ListingFailed, Skipped
-from aiocircle.errors import AioCircleError, PartialDownloadError
+from aiocircle.download.crawl import EXPIRED_FILE, ListingFailed, Skipped
+from aiocircle.errors import AioCircleError, NotFoundError, PartialDownloadError
 from aiocircle.ratelimit.limiter import LimiterTotals
 
 ItemStatus = Literal["stored", "present", "duplicate", "failed", "planned", "skipped"]
@@ -67,7 +67,7 @@ class Report:
         failed: Artifacts, and listings of jobs, that failed.
         planned: Files a dry run would have fetched.
         skipped: What was passed over: jobs without artifacts by nature (approvals, such as never ran), what expired,
-            artifacts of another size than wanted.
+            jobs and single artifacts, and artifacts of another size than wanted.
         skipped_why: How many of them for each reason.
         jobs: Jobs whose artifacts were listed.
         seconds: Duration of the run.
@@ -101,14 +101,24 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything selected lies complete in the output."""
-        return not self.failed and self.stopped_by is None
+        """Whether everything selected lies complete in the output, but for what was skipped for a reason."""
+        return not self.failed and self.stopped_by is None and not self._is_all_expired
+
+    @property
+    def expired(self) -> int:
+        """How many artifacts the host listed and had no longer. They are skipped: no repetition brings them back."""
+        return self.skipped_why.get(EXPIRED_FILE, 0)
+
+    @property
+    def _is_all_expired(self) -> bool:
+        return bool(self.expired) and not self.files and not self.present
 
     def raise_for_failures(self) -> None:
-        """Raise if not everything selected lies complete in the output.
+        """Raise if not everything selected lies complete in the output, but for what was skipped for a reason.
 
         Raises:
             PartialDownloadError: Some items failed.
+            NotFoundError: Nothing failed, but all that there was has expired.
             AioCircleError: What ended the run early.
         """
         if self.stopped_by is not None:
@@ -119,6 +129,10 @@ class Report:
                 f"{self.failures[0].reason}",
                 report=self,
                 hint="run the same command again: what is complete is kept",
+            )
+        if self._is_all_expired:
+            raise NotFoundError(
+                404, "download", f"all {self.expired} artifacts have expired", hint="CircleCI keeps them for 30 days"
             )
 
 

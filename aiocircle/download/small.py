@@ -5,7 +5,9 @@ for a single file. Whoever received it adds it and fetches the next one; what be
 landed. Files gather while a hop is under way, for a moment at least. What is added is written, whoever is cancelled
 meanwhile: `SmallFiles.drain` waits for that at the end of a run. `SmallFiles.room` bounds their bytes in memory.
 
-One hop is under way at a time; where the disk is slow, so that waiting is what it costs, there are several.
+One hop is under way at a time; where the disk is slow, so that waiting is what it costs, there are several. Where it is
+quick, the loop stands still for the few milliseconds that a hop takes: both would only fight for the interpreter, at
+each call of the system anew, and take twice as long.
 """
 
 import asyncio
@@ -27,8 +29,11 @@ Ended = Callable[[Item, int | AioCircleError], None]
 """Told what became of an item: its size in bytes, or why it could not be had."""
 
 GATHERED = 32  # files that make a hop worth its cost
+GATHERED_BYTES = 512 * 1024  # or bytes; the system takes them while the interpreter does something else
 GATHER_SECONDS = 0.004  # for which fewer wait for others
-PATIENCE = 0.003  # seconds: the loop stands still for a hop that is likely to be over within that
+MOST_FILES = 64  # in a hop
+PATIENCE = 0.004  # seconds: the loop stands still for a hop that is likely to be over within that
+IMPATIENT_HOPS = 16  # after one that was not
 SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
 
 
@@ -91,10 +96,11 @@ class SmallFiles:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._gathered: list[Whole] = []
+        self._gathered_bytes = 0
         self._bytes = 0
         self._hops = 0
         self._most_hops = store.at_once if store.is_remote else 1
-        self._is_quick = not store.is_remote
+        self._impatient = 0
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._crash: BaseException | None = None
@@ -103,14 +109,24 @@ class SmallFiles:
         """Take a file."""
         self._gathered.append(whole)
         self._bytes += whole.size
-        if len(self._gathered) >= GATHERED:
+        self._gathered_bytes += whole.size
+        if self._is_worth_a_hop:
             self._hop()
         elif self._timer is None:
             self._timer = self._loop.call_later(GATHER_SECONDS, self._hop_at_last)
 
+    @property
+    def _is_worth_a_hop(self) -> bool:
+        return len(self._gathered) >= GATHERED or self._gathered_bytes >= GATHERED_BYTES
+
+    @property
+    def is_full(self) -> bool:
+        """Whether ``room`` would wait."""
+        return self._bytes > self._most_bytes or self._crash is not None
+
     async def room(self) -> None:
         """Wait until there is room for more."""
-        while self._bytes > self._most_bytes and self._crash is None:
+        while self.is_full and self._crash is None:
             await self._some_landed()
         if self._crash is not None:
             raise self._crash
@@ -138,25 +154,30 @@ class SmallFiles:
     def _hop(self) -> None:
         if not self._gathered or self._hops >= self._most_hops:
             return
-        share = -(-len(self._gathered) // (self._most_hops - self._hops))
+        share = min(MOST_FILES, -(-len(self._gathered) // (self._most_hops - self._hops)))
         batch, self._gathered = self._gathered[:share], self._gathered[share:]
+        size = sum(whole.size for whole in batch)
+        self._gathered_bytes -= size
+        slow = self._store.is_remote
+        patience = 0.0 if slow or self._impatient or size > GATHERED_BYTES else PATIENCE
         self._hops += 1
         hop = self._threads.submit(self._write, batch)
         try:
-            seconds = hop.result(PATIENCE if self._is_quick else 0)
+            seconds = hop.result(patience)
         except TimeoutError:
-            self._is_quick = False
+            self._impatient = IMPATIENT_HOPS if patience else max(0, self._impatient - 1)
             asyncio.wrap_future(hop).add_done_callback(lambda _: self._landed(batch, hop.result()))
         else:
             self._landed(batch, seconds)
+        if slow:
+            self._hop()  # what waits for a network waits side by side
 
     def _landed(self, batch: Sequence[Whole], seconds: float) -> None:
         self._hops -= 1
-        self._is_quick = seconds < PATIENCE
         each = seconds / len(batch)
         if each > SLOW_FILE:
             self._most_hops = min(self._store.at_once, self._most_hops + 1)
-        elif each < SLOW_FILE / 2 and self._most_hops > 1:
+        elif each < SLOW_FILE / 2 and self._most_hops > 1 and not self._store.is_remote:
             self._most_hops -= 1
         for whole in batch:
             self._bytes -= whole.size
@@ -172,8 +193,8 @@ class SmallFiles:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-        if len(self._gathered) >= GATHERED or (self._gathered and self._timer is None):
-            self._hop()
+        if self._gathered and self._timer is None:
+            self._timer = self._loop.call_later(0 if self._is_worth_a_hop else GATHER_SECONDS, self._hop_at_last)
 
     # --- in a thread --------------------------------------------------------------------------------------------------
 

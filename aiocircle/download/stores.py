@@ -35,6 +35,8 @@ HINTS = {
     errno.ENOTDIR: "a file stands where a directory is needed; choose another output",
     errno.EROFS: "choose an output on a file system that can be written to",
     errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
+    errno.EFBIG: "this system or this user's limits (ulimit -f) allow no file of that size",
+    errno.EXDEV: "another file system is mounted below the output; choose another output",
     errno.ENAMETOOLONG: "this file system allows shorter names only; a flatter --layout may help",
     errno.EPIPE: "whoever read the archive has stopped reading",
 }

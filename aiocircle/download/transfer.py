@@ -20,14 +20,16 @@ from aiofiles.os import wrap
 from attrs import define, field
 
 from aiocircle.bulk import Inflow
-from aiocircle.download.body import Body
+from aiocircle.download.body import DIGESTS, LONGEST, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.pages import is_page_instead
 from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Source, Stored
-from aiocircle.download.resume import Action, announced_sha256, is_plain, judge, validator_of
+from aiocircle.download.resume import OK, Action, announced_sha256, is_plain, judge, validator_of
 from aiocircle.download.small import Ended, SmallFiles, Whole
 from aiocircle.download.stores import Store
 from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
@@ -37,6 +39,7 @@ from aiocircle.transport import Answer
 
 T = TypeVar("T")
 WORTH_AN_INFLOW = 256 * 1024  # bytes still to come
+PAGE_HINT = "is the token still good ('aiocircle me' tells), and is there a portal or a proxy in between?"
 
 
 @define(eq=False)
@@ -51,7 +54,9 @@ class Transfer:
         batch: Bytes gathered before they are written.
         ended: Told what became of each artifact that was taken on.
         small: Where small files go.
+        intake: How many large bodies are received at a time.
         sizes: Which sizes are wanted.
+        longest: Bytes at which a body whose length nobody announced is given up.
         arrived: Told the seconds from each request to its first byte, and the size announced.
         refused: Told that a host pushed back.
     """
@@ -63,7 +68,9 @@ class Transfer:
     batch: int
     ended: Ended
     small: SmallFiles
+    intake: Intake
     sizes: SizeRange = ANY_SIZE
+    longest: int = field(default=LONGEST, kw_only=True)
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
@@ -88,10 +95,32 @@ class Transfer:
             if not answer.tries:
                 self.arrived(time.monotonic() - asked, answer.size)
             self.sizes.check_head(answer)
+            if is_page_instead(item.placed.path.name, answer.headers, home=answer.home):
+                raise IntegrityError("the host sent a web page in the file's place", hint=PAGE_HINT)
+            if kept is None and self._take_whole(item, answer, began):
+                return
             await _Arrival(self, answer, item, began, kept).receive()
 
         await self.session.fetch(item.url, consume, conditions, self.refused)
-        await self.small.room()
+        if self.small.is_full:
+            await self.small.room()
+
+    def _take_whole(self, item: Item, answer: Answer, began: float) -> bool:
+        """Hand a file over whose bytes are all there and its own, and tell whether it was such a one."""
+        headers = answer.headers
+        if answer.status != OK or "Content-Range" in headers or any(name in headers for name in DIGESTS):
+            return False
+        chunks = answer.whole()
+        if chunks is None:
+            return False
+        size = answer.size or 0
+        if self.session.watched(TransferStarted):
+            self.session.emit(TransferStarted(target=item.target, size=size))
+        validator = headers.get("ETag") or headers.get("Last-Modified")
+        self.small.add(Whole(item, chunks, size, validator, began, self.session.clock.wall()))
+        if self.session.watched(TransferProgress):
+            self.session.emit(TransferProgress(target=item.target, received=size))
+        return True
 
     async def present(self, target: SafePath, artifact: Source) -> int | None:
         """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
@@ -163,7 +192,7 @@ class _Arrival:
 
     async def _take_all(self) -> None:
         answer = self._answer
-        body = Body(answer.headers, size=answer.size, name=self._target.name)
+        body = self._body(answer.headers)
         self._validator = validator_of(answer.headers) if is_plain(answer.headers) else None
         if self._watched(TransferStarted):
             self._emit(TransferStarted(target=self._item.target, size=answer.size if body.is_plain else None))
@@ -184,7 +213,7 @@ class _Arrival:
         if not complete:
             # Of the digests only this one is about the bytes that come.
             headers = {"Content-Digest": answer.headers.get("Content-Digest", "")}
-            await self._take(Body(headers, size=answer.size, name=self._target.name))
+            await self._take(self._body(headers))
             await self._hand_over(part)
         await self._written()
         announced = announced_sha256(answer.headers)
@@ -192,19 +221,25 @@ class _Arrival:
             part.kept = None
             raise InterruptedBodyError("what was kept and what was missing are not the file that the host announces")
 
+    def _body(self, headers: Mapping[str, str]) -> Body:
+        answer, longest = self._answer, self._transfer.longest
+        return Body(headers, size=answer.size, name=self._target.name, longest=longest)
+
     async def _take(self, body: Body) -> None:
         """Take in the body. What is left of it in the end is gathered, and without a part it is all of it."""
         answer = self._answer
+        by_buffers = body.is_plain and answer.size is not None and answer.size - self._arrived >= WORTH_AN_INFLOW
+        if by_buffers and await self._take_in(body, (answer.size or 0) - self._arrived):
+            body.end()
+            return
         while not answer.is_over and (chunk := await answer.chunk()):
-            if not body.is_plain:
-                for piece in body.feed(chunk):
-                    self._gather(piece)
-                    await self._hand_over_batch()
+            if body.is_plain:
+                body.count(chunk)
+                self._gather(chunk)
+                await self._hand_over_batch()
                 continue
-            body.count(chunk)
-            self._gather(chunk)
-            left = 0 if answer.size is None else answer.size - self._arrived
-            if left < WORTH_AN_INFLOW or not await self._take_in(body, left):
+            for piece in body.feed(chunk):
+                self._gather(piece)
                 await self._hand_over_batch()
         body.end()
 
@@ -212,8 +247,13 @@ class _Arrival:
         """Take in the rest of a body buffer by buffer; what fits into one need not wait for a part to be opened.
 
         Returns:
-            Whether that was possible; if not, some of it may have been gathered.
+            Whether that was possible.
         """
+        async with self._transfer.intake:
+            await self._transfer.small.room()
+            return await self._take_buffers(body, left)
+
+    async def _take_buffers(self, body: Body, left: int) -> bool:
         batch = self._transfer.batch
         first, inflow = self._answer.inflow(left, left if left <= 2 * batch else batch)
         if first:

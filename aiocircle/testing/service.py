@@ -68,6 +68,8 @@ class Service:
         path, query_string = _split(request)
         if self.artifacts_here and path.startswith(OUTPUT):
             return await self.serve_artifact(request)
+        if path == "/login":
+            return web.Response(text="<!DOCTYPE html><title>Log in</title>", content_type="text/html")
         route = match("GET" if request.method == "HEAD" else request.method, path)
         exchange = self._exchange(request, "api", path, query_string)
         exchange.body = await request.read()

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 import time
+import zlib
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
@@ -15,10 +16,12 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 from aiocircle.testing.artifacts import FakeArtifact
 from aiocircle.testing.content import Content
 from aiocircle.testing.exchange import Answer, Slice
+from aiocircle.testing.kong import http_date
 from aiocircle.testing.records import Job
 
 CREDENTIAL_HEADERS = ("Circle-Token", "Authorization", "Proxy-Authorization", "Cookie")
 
+_LONG_AGO, _YEAR = 1_577_836_800, 365 * 86_400  # 2020 began then, in seconds since the epoch
 _DATE = "%Y%m%dT%H%M%SZ"
 _SIGNATURE = "X-Amz-Signature"
 _SIGNED = re.compile(r"(?:^|&)X-Amz-Signature=([^&]*)")
@@ -119,16 +122,16 @@ def object_answer(content: Content, range_header: str | None, if_range: str | No
     """Return the whole object or the part that is asked for: 200, 206 or 416.
 
     One range is served; several, or a malformed one, are ignored, as RFC 9110 allows. A part is given only if
-    ``if_range`` is absent or the object's own strong validator.
+    ``if_range`` is absent or a strong validator of the object's own: its ETag, or its date, which is long past.
     """
     headers = {
         "Content-Type": "application/octet-stream",
         "ETag": content.etag,
         "Accept-Ranges": "bytes",
-        "Last-Modified": "Mon, 02 Nov 2026 09:30:00 GMT",
+        "Last-Modified": (modified := last_modified(content)),
     }
     wanted = None if range_header is None else _RANGE.fullmatch(range_header.strip())
-    if wanted is None or wanted.groups() == ("", "") or (if_range is not None and if_range != content.etag):
+    if wanted is None or wanted.groups() == ("", "") or if_range not in {None, content.etag, modified}:
         return Answer(200, headers, Slice(content, 0, content.size))
     first, last = wanted.groups()
     start = int(first) if first else max(0, content.size - int(last))
@@ -140,6 +143,11 @@ def object_answer(content: Content, range_header: str | None, if_range: str | No
         return Answer(416, headers, _xml("InvalidRange", "The requested range is not satisfiable"))
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
     return Answer(206, headers, Slice(content, start, stop))
+
+
+def last_modified(content: Content) -> str:
+    """Return when an object was stored: long ago, and each at a time of its own."""
+    return http_date(_LONG_AGO + zlib.crc32(content.etag.encode()) % _YEAR)
 
 
 def xml_error(status: int, code: str, message: str) -> Answer:

@@ -98,11 +98,11 @@ def test_json_has_a_line_for_each_item_and_a_last_one_for_all(download: Run, cir
 
 
 def test_a_failed_item_is_a_line_of_json_and_the_reason_is_in_it(aiocircle: Run, circleci: Simulator) -> None:
-    circleci.faults.add("expired-410", match="000001")
+    circleci.faults.add("forbidden-403", match="000001")
     result = aiocircle("download", SLUG, "--job", _job(circleci).number, "--host", circleci.url, "--json")
     failed = [item for item in _objects(result) if item.get("status") == "failed"]
     assert len(failed) == 4
-    assert {item["code"] for item in failed} == {"gone"}
+    assert {item["code"] for item in failed} == {"forbidden"}
     assert _objects(result)[-1]["ok"] is False
 
 

@@ -111,11 +111,11 @@ def test_silence_is_8(aiocircle: Run, circleci: Simulator) -> None:
 
 
 def test_some_items_failing_is_9(aiocircle: Run, circleci: Simulator, tmp_path: Path) -> None:
-    circleci.faults.add("expired-404", match="000003")
+    circleci.faults.add("forbidden-403", match="000003")
     result = aiocircle("download", SLUG, "--job", _job(circleci), "--host", circleci.url, "-o", "out")
     _complains(result, ExitCode.PARTIAL, "4 of 24")
     assert "failed      4 items" in result.stdout
-    assert "404" in result.stdout
+    assert "403" in result.stdout
     assert sum(1 for path in (tmp_path / "out").rglob("*-0*") if path.is_file()) >= 1
 
 

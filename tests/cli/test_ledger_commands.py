@@ -93,7 +93,7 @@ def test_what_an_older_version_recorded_is_verified_by_size(aiocircle: Run, tmp_
 
 def test_retry_fetches_what_failed_and_nothing_else(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    simulator.faults.add("expired-404", match="/d/")
+    simulator.faults.add("forbidden-403", match="/d/")
     simulator.faults.add("500", match="/8/artifacts")
     failed = run("download", SLUG, "--latest", "-o", out, "--retries", 0)
     assert failed.returncode == 9
@@ -118,7 +118,7 @@ def test_retry_fetches_what_failed_and_nothing_else(run: Run, simulator: Simulat
 
 def test_a_second_download_settles_what_failed_as_well(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    simulator.faults.add("expired-404", 1, match="/d/")
+    simulator.faults.add("forbidden-403", 1, match="/d/")
     simulator.faults.add("500", 1, match="/8/artifacts")
     assert run("download", SLUG, "--latest", "-o", out, "--retries", 0).returncode == 9
     assert run("download", SLUG, "--latest", "-o", out).returncode == 0
@@ -128,7 +128,7 @@ def test_a_second_download_settles_what_failed_as_well(run: Run, simulator: Simu
 def test_retry_of_another_hosts_files_shows_it_no_token(
     run: Run, aiocircle: Run, simulator: Simulator, tmp_path: Path
 ) -> None:
-    simulator.faults.add("expired-404", match="/d/")
+    simulator.faults.add("forbidden-403", match="/d/")
     assert run("download", SLUG, "--job", 7, "-o", tmp_path / "out").returncode == 9
     done = aiocircle("retry", tmp_path / "out")
     assert done.returncode == 7
@@ -137,7 +137,7 @@ def test_retry_of_another_hosts_files_shows_it_no_token(
 
 def test_retry_says_what_the_host_lists_no_longer(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    simulator.faults.add("expired-404", 1, match="/d/b")
+    simulator.faults.add("forbidden-403", 1, match="/d/b")
     assert run("download", SLUG, "--job", 7, "-o", out).returncode == 9
     connection = sqlite3.connect(out / ".aiocircle" / "ledger.sqlite")
     connection.execute("UPDATE failures SET path = 'gone', artifact = replace(artifact, 'd/b.bin', 'gone')")
@@ -150,13 +150,13 @@ def test_retry_says_what_the_host_lists_no_longer(run: Run, simulator: Simulator
 
 def test_the_manifest_tells_where_every_byte_comes_from(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    simulator.faults.add("expired-404", match="/d/b")
+    simulator.faults.add("forbidden-403", match="/d/b")
     assert run("download", SLUG, "--latest", "-o", out).returncode == 9
     done = run("manifest", out)
     assert (done.returncode, done.stderr) == (0, "")
     found = lines(done)
     assert [one["outcome"] for one in found] == ["stored", "stored", "stored", "failed"]
-    assert (found[-1]["target"], found[-1]["code"]) == ("7/1/d/b.bin", "not_found")
+    assert (found[-1]["target"], found[-1]["code"]) == ("7/1/d/b.bin", "forbidden")
     large = next(one for one in found if one["path"] == "d/large.bin")
     content = simulator.world.artifact_bytes(SLUG, 7, "d/large.bin", 1)
     assert large["sha256"] == hashlib.sha256(content).hexdigest()

@@ -562,7 +562,7 @@ async def test_events_outcomes_and_report_tell_the_same(tmp_path: Path) -> None:
     outcomes: list[ItemOutcome] = []
     async with Simulator(world) as sim, client_of(sim, on_event=events.append) as client:
         sim.faults.add("cut-body", times=2, match="/5")
-        sim.faults.add("expired-404", match="/lost")
+        sim.faults.add("forbidden-403", match="/lost")
         options = DownloadOptions(buffer=64 * KIB)
         report = await client.download(SLUG, job=1, to=tmp_path, options=options, on_outcome=outcomes.append)
     received: defaultdict[str, int] = defaultdict(int)

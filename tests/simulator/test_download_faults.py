@@ -26,6 +26,7 @@ import pytest
 
 from aiocircle import Client, DownloadOptions, ItemOutcome, Report, RetryPolicy, Timeouts
 from aiocircle.clock import SystemClock
+from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.local_store import LocalStore
@@ -186,6 +187,8 @@ async def test_what_passes_is_tried_again_until_it_has_passed(
     world = both()
     async with Simulator(world) as sim, client_of(sim) as client:
         times = 1 if "429" in fault or "503" in fault else TRIES - 1  # each pauses the host; that has its own tests
+        if fault == "wrong-length":
+            times = TRIES // 2  # a lie may cost two tries: its own, and that of the part that was kept with it
         armed = [sim.faults.add(fault, times, f"/bad/{one}", place=place, **settings) for one in ("small", "large")]
         report = await download(client, tmp_path)
         assert [one.struck for one in armed] == [times, times]
@@ -232,10 +235,6 @@ FINAL = [
     ("bad-request", "storage", "bad_request"),
     ("token-revoked", "storage", "authentication"),
     ("forbidden-403", "artifact", "forbidden"),
-    ("expired-404", "artifact", "not_found"),
-    ("expired-404", "storage", "not_found"),
-    ("expired-410", "artifact", "gone"),
-    ("expired-410", "storage", "gone"),
     ("range-unasked", "storage", "integrity"),
     ("wrong-digest", "storage", "integrity"),
     ("redirect-no-location", "artifact", "api"),
@@ -257,7 +256,7 @@ async def test_what_will_not_pass_is_not_tried_again(tmp_path: Path, fault: str,
 async def test_a_second_run_brings_what_the_first_one_could_not(tmp_path: Path) -> None:
     world = both()
     async with Simulator(world) as sim, client_of(sim) as client:
-        sim.faults.add("expired-404", match="/bad/")
+        sim.faults.add("forbidden-403", match="/bad/")
         first = await download(client, tmp_path)
         sim.faults.clear()
         second = await download(client, tmp_path)
@@ -451,10 +450,13 @@ class Broken:
     """Stands in for an answer whose body breaks off, its last piece smaller than a file's buffer."""
 
     status, size, headers = 200, None, {"Content-Type": "x"}
-    is_over, tries = False, 0
+    is_over, home, tries = False, False, 0
 
     def __init__(self) -> None:
         self._left = [b"x" * 64 * KIB, b"leftover"]
+
+    def whole(self) -> None:
+        return None
 
     async def chunk(self) -> bytes:
         await asyncio.sleep(0)
@@ -500,7 +502,8 @@ def transfer_of(
         told.append(result)
 
     small = SmallFiles(store, ledger, threads, MIB, ended)
-    return Transfer(session, store, ledger, threads, batch, ended, small), told  # type: ignore[arg-type]
+    intake = Intake(lambda: 0.0)
+    return Transfer(session, store, ledger, threads, batch, ended, small, intake), told  # type: ignore[arg-type]
 
 
 async def test_bytes_of_a_broken_attempt_never_end_up_in_whatever_has_its_descriptor_next(tmp_path: Path) -> None:
@@ -694,7 +697,7 @@ async def test_a_full_disk_stops_the_run_and_the_next_one_goes_on_from_there(tmp
 
 @pytest.mark.parametrize("how", ["refused", "silent"])
 async def test_a_host_that_goes_away_in_mid_run_ends_it_in_bounded_time(tmp_path: Path, how: str) -> None:
-    world = world_of(*[FakeArtifact(f"{n}", size=1000) for n in range(400)])
+    world = world_of(*[FakeArtifact(f"{n}", size=1000) for n in range(2000)])
     seen: list[ItemOutcome] = []
     async with Simulator(world, page_size=1000) as sim:
         settings: dict[str, Any] = {"timeouts": Timeouts(stall=0.1, connect=0.5)}

@@ -190,8 +190,8 @@ async def test_the_stream_is_the_same_whatever_answers_first() -> None:
 
 def _told(step: Any) -> str:
     match step:
-        case Listed(job=job, artifact=artifact):
-            return f"{job.job_number} {artifact.node_index} {artifact.path}"
+        case Listed(job=job, artifacts=artifacts):
+            return f"{job.job_number} {[(artifact.node_index, artifact.path) for artifact in artifacts]}"
         case JobListed(job=job, count=count):
             return f"{job.job_number}: {count}"
         case Skipped(name=name, reason=reason):

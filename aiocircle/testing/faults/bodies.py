@@ -9,8 +9,11 @@ from aiohttp import web
 from aiocircle.testing.content import chunks
 from aiocircle.testing.exchange import Answer, Delivery, Exchange, Slice
 from aiocircle.testing.faults.registry import fault
+from aiocircle.testing.kong import http_date
 
 _EXTRA = 7
+_ZEROS = bytes(64 * 1024)
+_HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 _HTML = b"<!DOCTYPE html><html><body><h1>Sign in to continue</h1></body></html>"
 
 
@@ -74,11 +77,43 @@ async def _drip(exchange: Exchange, answer: Answer) -> None:
     step = max(1, int(rate / 10))
     body = answer.payload()
     response = await _begin(exchange, answer, len(body))
-    for at in range(0, len(body), step):
+    begun = int(len(body) * exchange.settings["part"])
+    await response.write(body[:begun])
+    exchange.handed_over += begun
+    for at in range(begun, len(body), step):
         await response.write(body[at : at + step])
         exchange.handed_over += step
         if await exchange.hold(step / rate):
             break
+    _hang_up(exchange)
+
+
+async def _send_for_ever(exchange: Exchange, answer: Answer) -> None:
+    response = await _begin(exchange, answer, None)
+    await _write(response, answer, len(answer.body))
+    while not await exchange.hold(0.001):
+        await response.write(_ZEROS)
+        exchange.handed_over += len(_ZEROS)
+
+
+async def _drip_for_ever(exchange: Exchange, answer: Answer) -> None:
+    response = await _begin(exchange, answer, None)
+    while not await exchange.hold(exchange.settings["seconds"]):
+        await response.write(_ZEROS[:1])
+        exchange.handed_over += 1
+
+
+async def _drip_head(exchange: Exchange, answer: Answer) -> None:
+    for byte in _head(answer, _length(answer)):
+        if exchange.request.transport is None or await exchange.hold(exchange.settings["seconds"]):
+            break
+        exchange.request.transport.write(bytes((byte,)))
+    _hang_up(exchange)
+
+
+async def _hint_for_ever(exchange: Exchange, _answer: Answer) -> None:
+    while not await exchange.hold(exchange.settings["seconds"]) and exchange.request.transport is not None:
+        exchange.request.transport.write(_HINT)
     _hang_up(exchange)
 
 
@@ -110,8 +145,7 @@ def _length(answer: Answer) -> str:
 
 
 def _hinted_head(answer: Answer) -> bytes:
-    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
-    return hint + _head(answer, _length(answer), "Connection: close")
+    return _HINT + _head(answer, _length(answer), "Connection: close")
 
 
 def _delivered(name: str, description: str, deliver: Delivery, settings: Mapping[str, float] | None = None) -> None:
@@ -128,7 +162,16 @@ _delivered(
 )
 _delivered("short-length", "Content-Length says seven bytes less than are sent", _send_more_than_said)
 _delivered("wrong-length", "Content-Length says seven bytes more than the object has", _send_less_than_said)
-_delivered("slow-drip", "the body comes at so many bytes a second", _drip, {"rate": 64})
+_delivered(
+    "slow-drip",
+    "the body, or what follows its first part, comes at so many bytes a second",
+    _drip,
+    {"rate": 64, "part": 0},
+)
+_delivered("endless", "after the object zeros for ever; no Content-Length", _send_for_ever)
+_delivered("endless-drip", "a byte now and then, for ever; no Content-Length", _drip_for_ever, {"seconds": 1})
+_delivered("endless-hints", "103 Early Hints now and then, for ever, and no answer", _hint_for_ever, {"seconds": 1})
+_delivered("slow-head", "the head of the answer comes byte by byte, and no body", _drip_head, {"seconds": 1})
 _delivered("stall", "silence after the headers", _stall, {"part": 0})
 _delivered("stall-half", "silence after half of the body", _stall, {"part": 0.5})
 _delivered("close-delimited", "no Content-Length: the end of the connection is the end of the body", _raw(_head))
@@ -211,6 +254,42 @@ def _no_validator(exchange: Exchange) -> Answer:
     answer = exchange.proceed()
     kept = {name: value for name, value in answer.headers.items() if name not in {"ETag", "Last-Modified"}}
     return attrs.evolve(answer, headers=kept)
+
+
+_CUT = {"cut": 0}  # 1: the first answer breaks off half-way
+
+
+def _dated(exchange: Exchange, answer: Answer) -> Answer:
+    deliver = _send_half if exchange.settings["cut"] and not exchange.fetched_before else None
+    headers = {name: value for name, value in answer.headers.items() if name != "ETag"}
+    return attrs.evolve(answer, headers=headers, deliver=deliver)
+
+
+@fault("last-modified-only", "no ETag; Last-Modified, long past, is the one validator", "storage", _CUT)
+def _last_modified_only(exchange: Exchange) -> Answer:
+    return _dated(exchange, exchange.proceed())
+
+
+@fault("last-modified-young", "no ETag, and a Last-Modified of this moment, which proves nothing", "storage", _CUT)
+def _last_modified_young(exchange: Exchange) -> Answer:
+    answer = exchange.proceed()
+    if "ETag" not in answer.headers:
+        return answer
+    return _dated(exchange, answer).with_headers(Last_Modified=http_date(exchange.now))
+
+
+@fault(
+    "changed-object-modified", "from its second request on another object; only Last-Modified tells", "storage", _CUT
+)
+def _changed_date(exchange: Exchange) -> Answer:
+    exchange.generation = int(exchange.fetched_before)
+    return _dated(exchange, exchange.proceed())
+
+
+@fault("changed-object-modified-206", "the same, and If-Range is ignored: a part of the other object", "storage", _CUT)
+def _changed_date_part(exchange: Exchange) -> Answer:
+    exchange.ignore_if_range = True
+    return _changed_date(exchange)
 
 
 @fault("weak-etag", "a weak ETag", "storage")

@@ -49,6 +49,29 @@ def _file(_exchange: Exchange) -> Answer:
     return _redirect("file:///etc/passwd")
 
 
+@fault("redirect-login", "a redirect to the API's own sign-in page, which has status 200", "artifact")
+def _login(exchange: Exchange) -> Answer:
+    return _redirect(f"{exchange.origins['web']}/login?return-to={exchange.path}")
+
+
+_METADATA = "/latest/meta-data/iam/security-credentials/"
+
+
+@fault("redirect-link-local", "a redirect to a cloud's metadata service, 169.254.169.254", "artifact")
+def _link_local(_exchange: Exchange) -> Answer:
+    return _redirect(f"http://169.254.169.254{_METADATA}")
+
+
+@fault("redirect-link-local-mapped", "the same, the address of IPv4 written as one of IPv6", "artifact")
+def _link_local_mapped(_exchange: Exchange) -> Answer:
+    return _redirect(f"http://[::ffff:a9fe:a9fe]{_METADATA}")
+
+
+@fault("redirect-link-local-number", "the same, the address written as one number", "artifact")
+def _link_local_number(_exchange: Exchange) -> Answer:
+    return _redirect(f"http://2852039166{_METADATA}")
+
+
 @fault("redirect-no-location", "a redirect without a Location", "artifact")
 def _no_location(_exchange: Exchange) -> Answer:
     return Answer(302, {"Content-Type": "text/plain"})
