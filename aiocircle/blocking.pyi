@@ -1324,7 +1324,7 @@ class BlockingClient:
         Args:
             what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``, or a
                 ``Plan`` from ``artifacts.plan``.
-            to: The output directory.
+            to: A directory; ``s3://``, ``gs://`` or ``az://`` and a bucket; an archive (``.tar``, ``.zip``); ``-``.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
             which: Of the projects: what ``Selection`` takes, such as ``job=1234`` or ``since=timedelta(days=30)``.
@@ -1349,7 +1349,7 @@ class BlockingClient:
         """Fetch what failed in earlier runs, to the names that it was to have.
 
         Args:
-            to: The output directory of those runs.
+            to: Where those runs fetched to.
             options: Concurrency.
             on_outcome: Called with the outcome of every item.
 

@@ -244,7 +244,7 @@ class Client(Namespaces):
         Args:
             what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``, or a
                 ``Plan`` from ``artifacts.plan``.
-            to: The output directory.
+            to: A directory; ``s3://``, ``gs://`` or ``az://`` and a bucket; an archive (``.tar``, ``.zip``); ``-``.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
             which: Of the projects: what ``Selection`` takes, such as ``job=1234`` or ``since=timedelta(days=30)``.
@@ -263,7 +263,7 @@ class Client(Namespaces):
             what.check_host(self.host)
         else:
             what = selected(what, which)
-        return Download(self._opened, what, Path(to), options or DownloadOptions(), on_outcome)
+        return Download(self._opened, what, to, options or DownloadOptions(), on_outcome)
 
     async def download_failed(
         self,
@@ -275,7 +275,7 @@ class Client(Namespaces):
         """Fetch what failed in earlier runs, to the names that it was to have.
 
         Args:
-            to: The output directory of those runs.
+            to: Where those runs fetched to.
             options: Concurrency.
             on_outcome: Called with the outcome of every item.
 
@@ -286,7 +286,7 @@ class Client(Namespaces):
             ConfigurationError: Those runs were about another host.
             StoreError: There is no ledger, or the output cannot be written.
         """
-        missing = await anyio.to_thread.run_sync(missing_in, Path(to))
+        missing = await anyio.to_thread.run_sync(missing_in, to, _state_in(options))
         return await self.prepare_failed(missing, to, options, on_outcome).run()
 
     def prepare_failed(
@@ -303,7 +303,7 @@ class Client(Namespaces):
         """
         if missing.origin not in {None, self.host}:
             raise ConfigurationError(f"{to} holds files of {missing.origin}, and this is a client of {self.host}")
-        return Again(self._opened, missing, Path(to), options or DownloadOptions(), on_outcome)
+        return Again(self._opened, missing, to, options or DownloadOptions(), on_outcome)
 
     @property
     def _opened(self) -> Session:
@@ -319,3 +319,7 @@ def _parse_store(text: str) -> "StoreAddress":
     from aiocircle.ratelimit.address import parse_store  # noqa: PLC0415 -- most clients share nothing
 
     return parse_store(text)
+
+
+def _state_in(options: DownloadOptions | None) -> Path | None:
+    return None if options is None or options.state is None else Path(options.state)

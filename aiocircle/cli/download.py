@@ -31,6 +31,7 @@ from aiocircle.cli.settings import (
     more_than_zero,
 )
 from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection, targets
+from aiocircle.download.archive_store import STDOUT, is_archive
 from aiocircle.errors import AioCircleError
 from aiocircle.events import Event
 
@@ -46,7 +47,7 @@ class Files:
     """Which files, and where they go.
 
     Attributes:
-        output: The directory.
+        output: The directory, the bucket, the archive, or ``-`` for a tar to standard output.
         include: Globs over artifact paths.
         exclude: Globs over artifact paths, which win.
         node: Indices of parallel nodes.
@@ -56,12 +57,15 @@ class Files:
         layout: A template for names below the directory.
         concurrency: Files in flight; ``None`` for as many as help.
         fsync: Flush each file before it gets its name.
+        dedupe: Keep equal files once.
         dry_run: Print names, fetch nothing.
         plan: A file to write what would be fetched to.
         planned: Such a file, to be fetched.
     """
 
-    output: Annotated[Path, _files("Directory to fetch to (artifacts).", metavar="DIR", alias="-o")] = Path("artifacts")
+    output: Annotated[str, _files("Directory, bucket, archive or - (artifacts).", metavar="OUT", alias="-o")] = (
+        "artifacts"
+    )
     include: Annotated[tuple[str, ...], _files("Only paths like this glob; repeatable.", metavar="GLOB")] = ()
     exclude: Annotated[tuple[str, ...], _files("No paths like this glob; repeatable.", metavar="GLOB")] = ()
     node: Annotated[
@@ -81,6 +85,7 @@ class Files:
         int | None, _files("Files in flight (64 at first, then what helps).", metavar="N", validator=more_than_zero)
     ] = None
     fsync: Annotated[bool, _files("Flush each file to the disk before naming it.")] = False
+    dedupe: Annotated[bool, _files("Keep equal files once, as read-only hard links.")] = False
     dry_run: Annotated[bool, _files("Print the names, fetch nothing.")] = False
     plan: Annotated[
         Path | None,
@@ -105,6 +110,7 @@ class Files:
             shard=shard(self.shard),
             layout=self.layout,
             sync=self.fsync,
+            dedupe=self.dedupe,
             dry_run=self.dry_run,
         )
 
@@ -124,7 +130,8 @@ def download(
     TARGET is a project (gh/acme/web; several, if all of each is meant), or the web address of a project, pipeline,
     workflow or job.
     """
-    output = Output(quiet=display.quiet, as_json=display.as_json)
+    output = Output(quiet=display.quiet, as_json=display.as_json, data_elsewhere=files.output == STDOUT)
+    _check_stdout(files, output)
     if files.planned is not None:
         _check_from(target, chosen, files)
         access = find_access(connection)
@@ -137,6 +144,15 @@ def download(
     access = find_access(connection, named[0].host)
     with access.explained():
         return run(Fetch(what, files, access, output, display.verbose).run)
+
+
+def _check_stdout(files: Files, output: Output) -> None:
+    if files.output != STDOUT:
+        return
+    if output.as_json:
+        raise UsageError("with '-o -' standard output is a tar, so --json cannot write there as well")
+    if sys.stdout.isatty() and not files.dry_run and files.plan is None:
+        raise UsageError("a tar is not for a terminal", hint="-o - | tar x, or -o out.tar")
 
 
 def _check_from(target: tuple[str, ...], chosen: Chosen, files: Files) -> None:
@@ -211,12 +227,14 @@ class Fetch:
     def _cancelled(self, report: "aiocircle.Report") -> ExitCode:
         self.output.report(report, cancelled=True, dry_run=self.files.dry_run)
         complete = counted(report.files + report.present, "file")
-        self.output.complain(
-            AioCircleError(
+        if is_archive(report.output):
+            stopped = AioCircleError("stopped; an archive is all or nothing", hint="the same command begins anew")
+        else:
+            stopped = AioCircleError(
                 f"stopped; {complete} complete in {report.output}, nothing half-written",
                 hint="the same command goes on from there",
             )
-        )
+        self.output.complain(stopped)
         return ExitCode.CANCELLED
 
     def _is_live(self) -> bool:

@@ -15,7 +15,7 @@ from aiocircle.download.stores import explained
 
 
 def manifest(
-    directory: Annotated[Path, Parameter(show=False)],
+    directory: Annotated[str, Parameter(show=False)],
     /,
     *,
     output: Annotated[

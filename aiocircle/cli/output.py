@@ -37,10 +37,12 @@ class Output:
     Attributes:
         quiet: Nothing but data and errors.
         as_json: Data are JSON Lines.
+        data_elsewhere: Standard output is something else than this writes, so the summary goes to standard error.
     """
 
     quiet: bool = False
     as_json: bool = False
+    data_elsewhere: bool = False
 
     def data(self, line: str) -> None:
         """Write a line of what was asked for."""
@@ -90,7 +92,7 @@ class Output:
             self.record("report", report_values(report, cancelled=cancelled))
         elif not self.quiet:
             for line in summary(report, dry_run=dry_run):
-                _write(sys.stderr if dry_run else sys.stdout, fit(line))
+                _write(sys.stderr if dry_run or self.data_elsewhere else sys.stdout, fit(line))
 
     def plan(self, report: "Report") -> None:
         """Write the summary of a plan that lies in a file."""

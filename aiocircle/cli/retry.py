@@ -1,7 +1,6 @@
 """``aiocircle retry``: what failed in earlier runs, once more."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 from attrs import define
@@ -28,7 +27,7 @@ UNFINISHED = "the last download did not come to its end: the same 'aiocircle dow
 
 
 def retry(
-    directory: Annotated[Path, Parameter(show=False)],
+    directory: Annotated[str, Parameter(show=False)],
     /,
     *,
     concurrency: Annotated[

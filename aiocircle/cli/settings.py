@@ -87,7 +87,7 @@ class Connection:
     ] = 300.0
     limiter: Annotated[
         str | None,
-        _connection("Share the budget: sqlite:PATH (this host) or redis://HOST:PORT/N.", metavar="STORE"),
+        _connection("Share the budget: sqlite:PATH, redis://HOST:PORT.", metavar="STORE"),
     ] = None
 
 

@@ -1,7 +1,6 @@
 """``aiocircle verify``: whether what was fetched is still what lies there, without asking anybody."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 from attrs import asdict
@@ -17,7 +16,10 @@ HINT = "remove what differs; the same 'aiocircle download' fetches what is missi
 
 
 def verify(
-    directory: Annotated[Path, Parameter(show=False)], /, *, display: Annotated[Display, FLAT] = USUAL_DISPLAY
+    directory: Annotated[str, Parameter(show=False)],
+    /,
+    *,
+    display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
     """Read every file in DIR again and compare it with the SHA-256 that it had when it was fetched."""
     output = Output(quiet=display.quiet, as_json=display.as_json)

@@ -41,13 +41,13 @@ class Missing:
     finished: bool
 
 
-def missing_in(output: Path) -> Missing:
+def missing_in(output: str | Path, state: Path | None = None) -> Missing:
     """Read what is missing; blocks.
 
     Raises:
         StoreError: There is no ledger, or it cannot be read.
     """
-    with Records(output) as records:
+    with Records(output, state) as records:
         about = records.about()
         return Missing(tuple(records.failed()), about.get("origin"), about.get("finished", "yes") == "yes")
 
@@ -58,7 +58,7 @@ class Again(Download):
     Args:
         session: Sends requests.
         missing: What failed.
-        output: The directory that it is missing in.
+        output: Where it is missing.
         options: How; what is fetched, and its names, follow from the run that failed.
         on_outcome: Called with the outcome of every item.
     """
@@ -67,7 +67,7 @@ class Again(Download):
         self,
         session: Session,
         missing: Missing,
-        output: Path,
+        output: str | Path,
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
     ) -> None:

@@ -3,7 +3,7 @@
 import resource
 import time
 
-from aiocircle.download.stores import KEPT_PARENTS
+from aiocircle.download.local_store import KEPT_PARENTS
 
 THREADS = 4  # writers; more than the cores of a usual machine gain nothing
 DESCRIPTORS_OF_A_FILE = 3  # its part, its connection to the storage, and the idle one to the host of its address

@@ -21,7 +21,7 @@ import anyio
 from attrs import evolve
 
 from aiocircle.api import Artifact
-from aiocircle.download.capacity import THREADS, Load, affordable
+from aiocircle.download.capacity import Load, affordable
 from aiocircle.download.crawl import EXPIRED_FILE, JobRef, ListingFailed, Skipped
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
@@ -31,6 +31,7 @@ from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_O
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.options import SMALLEST_BATCH, DownloadOptions
 from aiocircle.download.outcomes import Outcomes
+from aiocircle.download.outputs import open_store
 from aiocircle.download.paths import Claims, DuplicateClaim
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
@@ -38,7 +39,7 @@ from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
 from aiocircle.download.selection import Selection
 from aiocircle.download.small import SmallFiles
-from aiocircle.download.stores import LocalStore
+from aiocircle.download.stores import Store
 from aiocircle.download.transfer import Transfer, in_thread
 from aiocircle.errors import (
     AioCircleError,
@@ -72,7 +73,7 @@ class Download:
     Args:
         session: Sends requests.
         selection: What to fetch, or a plan of it; ``None`` where `aiocircle.download.again` decides that.
-        output: The directory to fetch it to.
+        output: Where to fetch it to: a directory, a bucket, an archive, or ``-`` for a tar to standard output.
         options: How.
         on_outcome: Called with the outcome of every item, in the order in which they end.
     """
@@ -81,13 +82,13 @@ class Download:
         self,
         session: Session,
         selection: Selection | Plan | None,
-        output: Path,
+        output: str | Path,
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
     ) -> None:
         self._session = session
         self._selection = selection
-        self._output = output
+        self._output = str(output)
         self._options = options
         self._on_outcome = on_outcome
         default = DEFAULT_LAYOUT_ONE_JOB if selection and selection.is_one_job else DEFAULT_LAYOUT_MANY_JOBS
@@ -140,7 +141,7 @@ class Download:
         """What has been done so far."""
         until = self._ended if self._ended is not None else self._session.clock.monotonic()
         return self._tally.report(
-            output=str(self._output),
+            output=self._output,
             seconds=until - self._began,
             before=self._before,
             after=self._session.limiter.totals(),
@@ -179,21 +180,30 @@ class Download:
         asked = self._options.concurrency
         most, kept = affordable(asked or MOST)
         crowd = Crowd(size=asked or FIRST, most=most, fixed=asked is not None)
-        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiocircle")
+        store = self._store(kept)
+        threads = ThreadPoolExecutor(store.at_once, thread_name_prefix="aiocircle")
         opened = ExitStack()
         try:
-            store = LocalStore(self._output, sync=self._options.sync, kept_parents=kept)
             await in_thread(threads, opened.enter_context, store)
-            ledger = Ledger(store.own_directory)
+            ledger = Ledger(store.own_directory, store.is_named)
             await in_thread(threads, opened.enter_context, ledger)
             self._ledger = ledger
             await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             await self._work(store, ledger, threads, claims, crowd)
+            if self._stopped_by is None:
+                await in_thread(threads, store.finish)
             if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
             await self._let_go(threads, opened)
+
+    def _store(self, kept_parents: int) -> Store:
+        options = self._options
+        state = None if options.state is None else Path(options.state)
+        return open_store(
+            self._output, state=state, sync=options.sync, dedupe=options.dedupe, kept_parents=kept_parents
+        )
 
     async def _let_go(self, threads: ThreadPoolExecutor, opened: ExitStack) -> None:
         """Record the last files and unlock the output; a disk that refuses even that shall not cost the report."""
@@ -209,7 +219,7 @@ class Download:
         return max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * in_flight)))
 
     async def _work(
-        self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
+        self, store: Store, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
     ) -> None:
         load = Load()
         small = SmallFiles(store, ledger, threads, self._options.buffer // 8, self._end)

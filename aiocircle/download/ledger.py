@@ -16,7 +16,7 @@ A file counts as complete when its row names the same artifact and its size on d
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -36,6 +36,7 @@ from aiocircle.download.records import (
 from aiocircle.errors import StoreError
 
 BATCH = 200
+IsNamed = Callable[[str, int, int, str | None], bool]
 PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;"
 
 
@@ -64,15 +65,17 @@ class Ledger:
     """The record of one output directory. Several threads may use it at once. All but ``fail`` and ``resolve`` block.
 
     Args:
-        directory: Where it lies: the downloader's own directory in the output.
+        directory: Where it lies: the downloader's own directory, in the output if that is a directory.
+        is_named: Tells whether a file got its name, given that, its size, the inode announced and its SHA-256; by
+            default a file below the parent of ``directory``.
 
     Raises:
         StoreError: The file is not a ledger, or cannot be written.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, is_named: IsNamed | None = None) -> None:
         self._path = directory / LEDGER
-        self._root = directory.parent
+        self._is_named = is_named or _in(directory.parent)
         self._confirmed: list[str] = []
         self._failed: deque[Failed] = deque()
         self._resolved: deque[str] = deque()
@@ -237,10 +240,10 @@ class Ledger:
 
     def _settle(self) -> None:
         """Decide on the files of a killed run that were about to get their names."""
-        query = "SELECT target, size, inode FROM files WHERE inode IS NOT NULL"
+        query = "SELECT target, size, inode, sha256 FROM files WHERE inode IS NOT NULL"
         self._rows.execute("BEGIN IMMEDIATE")
-        for target, size, inode in self._rows.execute(query).fetchall():
-            if _is_named(self._root / target, size, inode):
+        for target, *announced in self._rows.execute(query).fetchall():
+            if self._is_named(target, *announced):
                 self._rows.execute("UPDATE files SET inode = NULL WHERE target = ?", (target,))
             else:
                 self._rows.execute("DELETE FROM files WHERE target = ?", (target,))
@@ -278,9 +281,12 @@ def _failure_row(failed: Failed) -> tuple[object, ...]:
     return identity, failed.target, failed.code, failed.reason, failed.ended, failed.layout, *values_of(failed.source)
 
 
-def _is_named(path: Path, size: int, inode: int) -> bool:
-    try:
-        found = path.lstat()
-    except OSError:
-        return False
-    return (found.st_size, found.st_ino) == (size, inode)
+def _in(root: Path) -> IsNamed:
+    def is_named(target: str, size: int, inode: int, _sha256: str | None) -> bool:
+        try:
+            found = (root / target).lstat()
+        except OSError:
+            return False
+        return (found.st_size, found.st_ino) == (size, inode)
+
+    return is_named

@@ -1,6 +1,7 @@
 """How to download: settings of a run, as a value."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from attrs import field, frozen, validators
 
@@ -25,6 +26,8 @@ class DownloadOptions:
         layout: A template, or ``None`` for the default one.
         sync: Flush each file to the disk before it gets its name.
         dry_run: Decide on names, fetch nothing.
+        dedupe: Keep equal files once, as hard links; they may only be read then. For directories.
+        state: Where the records and the half files of a bucket lie; ``None`` for ``$XDG_STATE_HOME/aiocircle``.
     """
 
     concurrency: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
@@ -38,3 +41,5 @@ class DownloadOptions:
     layout: str | None = None
     sync: bool = False
     dry_run: bool = False
+    dedupe: bool = False
+    state: str | Path | None = None

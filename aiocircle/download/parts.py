@@ -43,6 +43,7 @@ class Part:
         size: Bytes of it that ``digest`` has taken in.
         digest: The SHA-256 of them.
         kept: What a later request needs to continue it; ``None`` if it cannot be continued.
+        abandoned: Set from another thread when nobody waits for its commit any more.
     """
 
     name: str = field(factory=lambda: secrets.token_hex(8))
@@ -50,6 +51,7 @@ class Part:
     size: int = 0
     digest: Hash = field(factory=lambda: hashlib.sha256(usedforsecurity=False))
     kept: Kept | None = None
+    abandoned: bool = False
 
     def take(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Take in bytes that have been written."""

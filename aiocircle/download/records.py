@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from attrs import asdict, fields, frozen
 
-from aiocircle.download.paths import OWN_DIRECTORY
+from aiocircle.download.outputs import records_of
 from aiocircle.errors import StoreError
 
 LEDGER = "ledger.sqlite"
@@ -137,14 +137,15 @@ class Records:
     """A ledger that is only read. Use it as a context manager.
 
     Args:
-        output: The directory of the download.
+        output: Where the download went.
+        state: Where the records of a bucket lie; ``None`` for the usual place.
 
     Raises:
         StoreError: There is no ledger, or it cannot be read.
     """
 
-    def __init__(self, output: Path) -> None:
-        self.path = output / OWN_DIRECTORY / LEDGER
+    def __init__(self, output: str | Path, state: Path | None = None) -> None:
+        self.path = records_of(str(output), state) / LEDGER
 
     def __enter__(self) -> Self:
         if not self.path.is_file() or self.path.is_symlink():

@@ -22,13 +22,12 @@ from attrs import define, field
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.records import Stored
-from aiocircle.download.stores import LocalStore, Staged
+from aiocircle.download.stores import Staged, Store
 from aiocircle.errors import AioCircleError
 
 Ended = Callable[[Item, int | AioCircleError], None]
 """Told what became of an item: its size in bytes, or why it could not be had."""
 
-MOST_HOPS = 4
 GATHERED = 32  # files that make a hop worth its cost
 GATHERED_BYTES = 512 * 1024  # or bytes; the system takes them while the interpreter does something else
 GATHER_SECONDS = 0.004  # for which fewer wait for others
@@ -88,7 +87,7 @@ class SmallFiles:
     """
 
     def __init__(
-        self, store: LocalStore, ledger: Ledger, threads: ThreadPoolExecutor, most_bytes: int, ended: Ended
+        self, store: Store, ledger: Ledger, threads: ThreadPoolExecutor, most_bytes: int, ended: Ended
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -100,7 +99,7 @@ class SmallFiles:
         self._gathered_bytes = 0
         self._bytes = 0
         self._hops = 0
-        self._most_hops = 1
+        self._most_hops = store.at_once if store.is_remote else 1
         self._impatient = 0
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -159,7 +158,8 @@ class SmallFiles:
         batch, self._gathered = self._gathered[:share], self._gathered[share:]
         size = sum(whole.size for whole in batch)
         self._gathered_bytes -= size
-        patience = 0.0 if self._impatient or size > GATHERED_BYTES else PATIENCE
+        slow = self._store.is_remote
+        patience = 0.0 if slow or self._impatient or size > GATHERED_BYTES else PATIENCE
         self._hops += 1
         hop = self._threads.submit(self._write, batch)
         try:
@@ -169,13 +169,15 @@ class SmallFiles:
             asyncio.wrap_future(hop).add_done_callback(lambda _: self._landed(batch, hop.result()))
         else:
             self._landed(batch, seconds)
+        if slow:
+            self._hop()  # what waits for a network waits side by side
 
     def _landed(self, batch: Sequence[Whole], seconds: float) -> None:
         self._hops -= 1
         each = seconds / len(batch)
         if each > SLOW_FILE:
-            self._most_hops = min(MOST_HOPS, self._most_hops + 1)
-        elif each < SLOW_FILE / 2 and self._most_hops > 1:
+            self._most_hops = min(self._store.at_once, self._most_hops + 1)
+        elif each < SLOW_FILE / 2 and self._most_hops > 1 and not self._store.is_remote:
             self._most_hops -= 1
         for whole in batch:
             self._bytes -= whole.size
@@ -213,7 +215,7 @@ class SmallFiles:
                 digest.update(chunk)
             whole.sha256 = digest.hexdigest()
             try:
-                staged.append((whole, self._store.stage(whole.item.placed.path, whole.chunks)))
+                staged.append((whole, self._store.stage(whole.item.placed.path, whole.chunks, whole.sha256)))
             except AioCircleError as error:
                 whole.error = error
         return staged

@@ -31,7 +31,7 @@ from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Source, Stored
 from aiocircle.download.resume import OK, Action, announced_sha256, is_plain, judge, validator_of
 from aiocircle.download.small import Ended, SmallFiles, Whole
-from aiocircle.download.stores import LocalStore
+from aiocircle.download.stores import Store
 from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
@@ -62,7 +62,7 @@ class Transfer:
     """
 
     session: Session
-    store: LocalStore
+    store: Store
     ledger: Ledger
     threads: ThreadPoolExecutor
     batch: int
@@ -183,7 +183,8 @@ class _Arrival:
             if self._part is None:
                 self._hand_over_whole()
                 return
-            with anyio.CancelScope(shield=True):  # a file that gets its name shall also be counted
+            # A file that gets its name shall also be counted; where that takes long, a cancellation need not wait.
+            with anyio.CancelScope(shield=not self._transfer.store.is_remote):
                 await self._complete(self._part)
         except BaseException as error:
             await self._drop(keep=isinstance(error, TransportError) or not isinstance(error, Exception))
@@ -333,7 +334,15 @@ class _Arrival:
         self._give_back()
         if self._answer.is_overrun:  # the loop has turned since the last byte: what came behind it has been seen
             raise InterruptedBodyError("the host sent more bytes than it had announced")
-        await transfer.hop(transfer.commit, part, self._target, self._handed_over, self._stored)
+        loop = asyncio.get_running_loop()
+        size = self._handed_over
+        commit = loop.run_in_executor(transfer.threads, transfer.commit, part, self._target, size, self._stored)
+        try:
+            await asyncio.shield(commit)
+        except asyncio.CancelledError:
+            part.abandoned = True
+            await _ended(commit)
+            raise
         transfer.ended(self._item, self._handed_over)
 
     def _told_validator(self) -> str | None:

@@ -3,18 +3,20 @@
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
+from aiocircle.download.outputs import is_bucket
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import Records, Stored
-from aiocircle.download.stores import DIRECTORY, explained
+from aiocircle.download.spool import DIRECTORY
+from aiocircle.download.stores import explained
 from aiocircle.errors import UnsafePathError
 
 FileStatus = Literal["right", "unhashed", "missing", "differs", "failed"]
@@ -24,6 +26,7 @@ right; ``missing``: no file of that name; ``differs``; ``failed``: it could not 
 READ_AT_ONCE = 1024 * 1024
 AT_ONCE = 512  # files that are looked at before their outcomes are handed out
 READERS = 4
+Read = Callable[[Stored], tuple[int, str]]
 
 
 @frozen(kw_only=True)
@@ -48,31 +51,47 @@ class Verified:
         return self.status in {"right", "unhashed"}
 
 
-def verify(output: Path) -> Iterator[Verified]:
+def verify(output: str | Path, state: Path | None = None) -> Iterator[Verified]:
     """Yield the outcome of every file and every failure of a ledger, in its order; blocks.
 
     Raises:
         StoreError: There is no ledger, or it cannot be read.
     """
-    with Records(output) as records, ThreadPoolExecutor(READERS, thread_name_prefix="aiocircle-verify") as readers:
-        with explained(str(output), fatal=True):
-            root = os.open(output, DIRECTORY)
-        try:
-            stored = records.stored()
-            while batch := list(islice(stored, AT_ONCE)):
-                yield from readers.map(lambda one: _verified(root, one), batch)
-        finally:
-            os.close(root)
+    with (
+        Records(output, state) as records,
+        _reader(str(output)) as read,
+        ThreadPoolExecutor(READERS, thread_name_prefix="aiocircle-verify") as readers,
+    ):
+        stored = records.stored()
+        while batch := list(islice(stored, AT_ONCE)):
+            yield from readers.map(lambda one: _verified(read, one), batch)
         for failed in records.failed():
             name = failed.target or failed.source.path or f"the listing of {failed.source.identity}"
             yield Verified(target=name, status="failed", reason=failed.reason)
 
 
-def _verified(root: int, stored: Stored) -> Verified:
+@contextmanager
+def _reader(output: str) -> Iterator[Read]:
+    """Lend what reads a file again, and returns its size and its SHA-256, which may be empty if none was recorded."""
+    if is_bucket(output):
+        from aiocircle.download.objects import Bucket  # noqa: PLC0415 -- what few need costs a start
+
+        bucket = Bucket(output)
+        yield lambda stored: bucket.digest_of(stored.target)
+        return
+    with explained(output, fatal=True):
+        root = os.open(output, DIRECTORY)
+    try:
+        yield lambda stored: _read(root, SafePath(tuple(stored.target.split("/"))), hashed=stored.sha256 is not None)
+    finally:
+        os.close(root)
+
+
+def _verified(read: Read, stored: Stored) -> Verified:
     status: FileStatus = "differs"
     size = 0
     try:
-        size, digest = _read(root, SafePath(tuple(stored.target.split("/"))), hashed=stored.sha256 is not None)
+        size, digest = read(stored)
     except UnsafePathError as error:  # only whoever has edited the ledger can have brought such a name into it
         reason: str | None = str(error)
     except FileNotFoundError:
@@ -82,10 +101,10 @@ def _verified(root: int, stored: Stored) -> Verified:
     else:
         if size != stored.size:
             reason = f"{size} bytes, {stored.size} were fetched"
-        elif digest != (stored.sha256 or ""):
+        elif stored.sha256 is not None and digest != stored.sha256:
             reason = "other bytes than were fetched"
         else:
-            status, reason = "right" if digest else "unhashed", None
+            status, reason = "right" if stored.sha256 else "unhashed", None
     return Verified(target=stored.target, status=status, size=size, reason=reason)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from aiocircle.download.local_store import LocalStore
 from aiocircle.download.paths import SafePath
-from aiocircle.download.stores import LocalStore
 
 
 def write(store: LocalStore, target: SafePath, chunks: Sequence[bytes]) -> None:

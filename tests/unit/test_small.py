@@ -12,10 +12,11 @@ import pytest
 
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.local_store import LocalStore
 from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Records, Source
 from aiocircle.download.small import GATHERED, SmallFiles, Whole
-from aiocircle.download.stores import LocalStore, Staged
+from aiocircle.download.stores import Staged
 from aiocircle.download.transfer import in_thread
 from aiocircle.errors import AioCircleError, StoreError, UnsafePathError
 
@@ -101,7 +102,7 @@ async def test_one_that_cannot_have_its_name_is_told_and_leaves_no_row_and_the_o
 class Full(LocalStore):
     """A disk that takes nothing any more."""
 
-    def stage(self, target: SafePath, chunks: Sequence[bytes | memoryview]) -> Staged:
+    def stage(self, target: SafePath, chunks: Sequence[bytes | memoryview], sha256: str = "") -> Staged:
         raise StoreError("no space", fatal=True)
 
 
@@ -119,9 +120,9 @@ class Slow(LocalStore):
 
     gate = threading.Event()
 
-    def stage(self, target: SafePath, chunks: Sequence[bytes | memoryview]) -> Staged:
+    def stage(self, target: SafePath, chunks: Sequence[bytes | memoryview], sha256: str = "") -> Staged:
         self.gate.wait(20)
-        return super().stage(target, chunks)
+        return super().stage(target, chunks, sha256)
 
 
 async def test_where_the_disk_stands_still_the_loop_goes_on_and_what_is_in_memory_is_bounded(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from store_paths import parts_of, path, write
 
+from aiocircle.download.local_store import LocalStore
 from aiocircle.download.parts import Part
-from aiocircle.download.stores import LocalStore, explained
+from aiocircle.download.stores import explained
 from aiocircle.errors import StoreError, UnsafePathError
 
 MIB = 1024 * 1024

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from store_paths import parts_of, path, write
 
+from aiocircle.download.local_store import KEPT_PARENTS, LocalStore
 from aiocircle.download.parts import Part
-from aiocircle.download.stores import KEPT_PARENTS, LocalStore
 from aiocircle.errors import StoreError, UnsafePathError
 
 
@@ -120,7 +120,7 @@ import os, stat, sys
 from pathlib import Path
 from aiocircle.download.paths import SafePath
 from aiocircle.download.parts import Part
-from aiocircle.download.stores import LocalStore
+from aiocircle.download.local_store import LocalStore
 flushed, flush = [], os.fsync
 def counted(descriptor):
     flushed.append(os.readlink(f"/proc/self/fd/{{descriptor}}"))
@@ -166,7 +166,7 @@ def test_the_lock_is_released_with_the_process_that_held_it(tmp_path: Path) -> N
 import os, signal
 from pathlib import Path
 from aiocircle.download.parts import Part
-from aiocircle.download.stores import LocalStore
+from aiocircle.download.local_store import LocalStore
 store = LocalStore(Path({str(tmp_path)!r})).__enter__()
 for _ in range(3):
     store.begin(Part())

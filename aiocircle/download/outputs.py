@@ -1,0 +1,87 @@
+"""What an output's text means: ``out``, ``s3://bucket/prefix``, ``out.tar``, ``-``."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from aiocircle.download.archive_store import STDOUT, ArchiveStore, is_archive
+from aiocircle.download.content_store import ContentStore
+from aiocircle.download.local_store import KEPT_PARENTS, LocalStore
+from aiocircle.download.paths import OWN_DIRECTORY
+from aiocircle.download.stores import Store
+from aiocircle.errors import ConfigurationError, StoreError
+
+_BUCKET = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
+_OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_WHICH_ENDPOINT = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT")
+MOST_OF_A_NAME = 80
+
+
+def open_store(
+    output: str,
+    *,
+    state: Path | None = None,
+    sync: bool = False,
+    dedupe: bool = False,
+    kept_parents: int = KEPT_PARENTS,
+) -> Store:
+    """Return the store that an output's text means; it is to be entered.
+
+    Args:
+        output: A directory, a bucket's address, the name of an archive, or ``-``.
+        state: Where records and parts of a bucket lie locally; ``None`` for a place of its own.
+        sync: Flush each file to the disk before it gets its name.
+        dedupe: Keep equal files once, with hard links.
+        kept_parents: Directories that each thread keeps open.
+
+    Raises:
+        ConfigurationError: It means nothing, or does not go with the other settings.
+    """
+    is_directory = not is_bucket(output) and not is_archive(output)
+    if dedupe and not is_directory:
+        raise ConfigurationError(f"--dedupe needs a directory, and {output} is none")
+    if state is not None and not is_bucket(output):
+        raise ConfigurationError(f"--state is for buckets; the records of {output} lie beside it")
+    if is_bucket(output):
+        from aiocircle.download.cloud_store import CloudStore  # noqa: PLC0415 -- what few need costs a start
+
+        return CloudStore(output, state or state_of(output), sync=sync)
+    if is_archive(output):
+        return ArchiveStore(output, sync=sync)
+    if _OTHER_URL.match(output):
+        raise ConfigurationError(f"{output!r}: files go to directories, archives, s3://, gs:// and az:// only")
+    directory = ContentStore if dedupe else LocalStore
+    return directory(Path(output), sync=sync, kept_parents=kept_parents)
+
+
+def is_bucket(output: str) -> bool:
+    """Tell whether an output's text means a bucket."""
+    return _BUCKET.match(output) is not None
+
+
+def records_of(output: str, state: Path | None = None) -> Path:
+    """Return the local directory in which an output's records lie.
+
+    Raises:
+        StoreError: It has none that outlive a run.
+    """
+    if is_bucket(output):
+        return state or state_of(output)
+    if is_archive(output) and not Path(output).is_dir():
+        what = "standard output" if output == STDOUT else output
+        hint = "'aiocircle download' writes the whole archive anew; tar and zip check what is in one"
+        raise StoreError(f"{what}: an archive has no ledger", hint=hint)
+    return Path(output) / OWN_DIRECTORY
+
+
+def state_of(address: str) -> Path:
+    """Return where the records and parts of a bucket lie, below ``$XDG_STATE_HOME`` or ``~/.local/state``.
+
+    The same address at two endpoints is two buckets.
+    """
+    home = os.environ.get("XDG_STATE_HOME") or ""
+    base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
+    whole = "\n".join([address.rstrip("/"), *(os.environ.get(name, "") for name in _WHICH_ENDPOINT)])
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", address).strip("-")[:MOST_OF_A_NAME]
+    return base / "aiocircle" / f"{readable}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"

@@ -1,0 +1,160 @@
+"""Object stores of the tests' own, on 127.0.0.1: SeaweedFS speaks S3, Azurite Azure's protocol.
+
+scripts/test installs them once and says where they lie: ``WEED``, ``AZURITE``. For Google's there is no server that
+takes what obstore sends: those that were tried know the JSON interface, and obstore uses the XML one.
+"""
+
+import base64
+import email.utils
+import hmac
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from attrs import frozen
+
+WEED = os.environ.get("WEED", "")
+AZURITE = os.environ.get("AZURITE", "")
+BUCKET = "artifacts"
+KEY, SECRET = "access-key-of-tests", "secret-key-of-tests"
+AZURE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # Azurite's, public
+)
+IDENTITIES = {
+    "identities": [
+        {
+            "name": "tests",
+            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        },
+        {"name": "anonymous", "actions": ["Read", "List"]},  # so that tests look at it without signing
+    ]
+}
+
+
+@frozen
+class Server:
+    """A server that answers.
+
+    Attributes:
+        address: A prefix in its bucket, as aiocircle takes it.
+        environ: What its clients find it by.
+        url: Where the bucket is read without credentials.
+    """
+
+    address: str
+    environ: Mapping[str, str]
+    url: str
+
+    def names(self) -> list[str]:
+        """Return the keys of an S3 bucket."""
+        return re.findall(r"<Key>([^<]+)</Key>", read(f"{self.url}?list-type=2").decode())
+
+    def read(self, key: str) -> bytes:
+        return read(f"{self.url}/{quote(key)}")
+
+    def uploads(self) -> list[str]:
+        """Return the keys of uploads that are under way, or were left behind."""
+        return re.findall(r"<Upload>.*?<Key>([^<]+)</Key>", read(f"{self.url}?uploads").decode(), re.DOTALL)
+
+
+def read(url: str) -> bytes:
+    with urlopen(url, timeout=20) as answer:
+        body: bytes = answer.read()
+        return body
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextmanager
+def running(command: list[str], directory: Path, answers: Callable[[], object]) -> Iterator[None]:
+    """Run a program until it answers, and kill it in the end."""
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=directory)
+    try:
+        end = time.monotonic() + 40
+        while True:
+            said = (directory / "log").read_text(errors="replace")[-2000:]
+            assert process.poll() is None, said
+            assert time.monotonic() < end, said
+            try:
+                answers()
+            except OSError as error:
+                if isinstance(error, HTTPError) and error.code < 500:
+                    break
+                time.sleep(0.05)
+            else:
+                break
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def s3_server(directory: Path) -> Iterator[Server]:
+    names = [f"{server}.port{more}" for server in ("master", "volume", "filer", "s3") for more in ("", ".grpc")]
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    (directory / "data").mkdir()
+    (directory / "s3.json").write_text(json.dumps(IDENTITIES))
+    fixed = ["-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.config=s3.json", "-volume.max=50"]
+    fixed += ["-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64"]
+    command = [WEED, "server", *fixed, *(f"-{name}={port}" for name, port in ports.items())]
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+
+    def answers() -> None:
+        made = Request(f"http://127.0.0.1:{ports['filer.port']}/buckets/{BUCKET}/", method="POST")
+        urlopen(made, timeout=5).close()
+        read(f"{endpoint}/{BUCKET}?list-type=2")
+        # The first write waits for a volume to be made; a server that answers 500 until then does not answer yet.
+        urlopen(Request(f"http://127.0.0.1:{ports['filer.port']}/warm", b"1", method="PUT"), timeout=20).close()
+
+    environ = {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    with running(command, directory, answers):
+        yield Server(f"s3://{BUCKET}/some prefix", environ, f"{endpoint}/{BUCKET}")
+
+
+@contextmanager
+def azure_server(directory: Path) -> Iterator[Server]:
+    (port,) = free_ports(1)
+    endpoint = f"http://127.0.0.1:{port}"
+    command = [AZURITE, "--silent", "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck"]
+    command += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
+    environ = {
+        "AZURE_STORAGE_ACCOUNT_NAME": "devstoreaccount1",
+        "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY,
+        "AZURE_STORAGE_ENDPOINT": f"{endpoint}/devstoreaccount1",
+        "AZURE_ALLOW_HTTP": "true",
+    }
+    with running(command, directory, lambda: read(f"{endpoint}/devstoreaccount1")):
+        url = f"{endpoint}/devstoreaccount1/{BUCKET}"
+        make_container(url)
+        yield Server(f"az://{BUCKET}/some prefix", environ, url)
+
+
+def make_container(url: str) -> None:
+    dated = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+    named = [f"{name}:{value}" for name, value in dated.items()]
+    text = "\n".join(["PUT", *[""] * 11, *named, f"/devstoreaccount1/devstoreaccount1/{BUCKET}", "restype:container"])
+    signature = base64.b64encode(hmac.digest(base64.b64decode(AZURE_KEY), text.encode(), "sha256")).decode()
+    signed = {**dated, "Authorization": f"SharedKey devstoreaccount1:{signature}"}
+    urlopen(Request(f"{url}?restype=container", method="PUT", headers=signed), timeout=10).close()
