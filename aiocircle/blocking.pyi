@@ -330,7 +330,7 @@ class Jobs:
         """Cancel a job by id, and return the host's words."""
 
 @type_check_only
-class PlannedArtifacts:
+class Artifacts:
     """Files that jobs stored, listed job by job or planned for a download."""
 
     def list(self, slug: Slug, job_number: int, *, page_token: str | None = None) -> Listing[Artifact]:
@@ -1252,7 +1252,7 @@ class BlockingClient:
         limiter: str | None = None,
     ) -> None: ...
     @property
-    def artifacts(self) -> PlannedArtifacts:
+    def artifacts(self) -> Artifacts:
         """Files that jobs stored; ``plan`` lists those of many jobs for a download."""
 
     @property

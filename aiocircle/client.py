@@ -22,7 +22,7 @@ from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.again import Again, Missing, missing_in
-from aiocircle.download.artifacts import PlannedArtifacts
+from aiocircle.download.artifacts import Artifacts
 from aiocircle.download.downloader import Download
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
@@ -151,9 +151,9 @@ class Client(Namespaces):
         await session.__aexit__(kind, error, trace)
 
     @property
-    def artifacts(self) -> PlannedArtifacts:
+    def artifacts(self) -> Artifacts:
         """Files that jobs stored; ``plan`` lists those of many jobs for a download."""
-        return PlannedArtifacts(self._opened)
+        return Artifacts(self._opened)
 
     @property
     def limiter(self) -> RateLimiter:

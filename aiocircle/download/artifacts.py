@@ -3,7 +3,7 @@
 from contextlib import aclosing
 from typing import Unpack
 
-from aiocircle.api import Artifacts
+from aiocircle import api
 from aiocircle.download.filters import artifact_filter
 from aiocircle.download.layout import FIELDS
 from aiocircle.download.options import DownloadOptions
@@ -15,7 +15,7 @@ from aiocircle.errors import ConfigurationError
 from aiocircle.events import ItemPlanned, ListingEnded
 
 
-class PlannedArtifacts(Artifacts):
+class Artifacts(api.Artifacts):
     """Files that jobs stored, listed job by job or planned for a download."""
 
     async def plan(

@@ -55,8 +55,8 @@ class Plan:
     is_one_job: bool
     path: Path | None = field(default=None, kw_only=True)
     report: Report | None = field(default=None, kw_only=True)
-    _header: str = field(repr=False, kw_only=True)
-    _packed: tuple[bytes, ...] = field(default=(), repr=False, kw_only=True)
+    _header: str = field(repr=False, kw_only=True, alias="header")
+    _packed: tuple[bytes, ...] = field(default=(), repr=False, kw_only=True, alias="packed")
 
     @classmethod
     async def read(cls, path: str | Path) -> Self:
@@ -82,6 +82,7 @@ class Plan:
 
         Raises:
             StoreError: The file cannot be written.
+            UnsafePathError: A directory has this name.
         """
         await finish(asyncio.to_thread(self._write, Path(path)))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from aiocircle import BlockingClient, Client, Selection
+from aiocircle import BlockingClient, Client, Plan, Selection
 from aiocircle.errors import AioCircleError, AuthenticationError, ConfigurationError, NotFoundError
 from aiocircle.events import PageFetched, RequestSent
 from aiocircle.testing import FakeArtifact, KongLimits, Simulator, World
@@ -132,6 +132,13 @@ def test_a_download_is_a_call(client: BlockingClient, simulator: Simulator, tmp_
 
 def test_a_selection_is_downloaded_too(client: BlockingClient, tmp_path: Path) -> None:
     assert client.download(Selection(SLUG, job=7), tmp_path).files == 20 * PAGES
+
+
+def test_a_plan_is_a_call_and_is_saved_and_read_in_the_clients_loop(client: BlockingClient, tmp_path: Path) -> None:
+    plan = client.artifacts.plan(SLUG, job=7)
+    client.run(lambda _: plan.save(tmp_path / "plan"))
+    for number, each in enumerate([plan, client.run(lambda _: Plan.read(tmp_path / "plan"))]):
+        assert client.download(each, tmp_path / str(number)).files == 20 * PAGES
 
 
 def test_other_settings_share_the_loop_and_the_limiter(client: BlockingClient) -> None:

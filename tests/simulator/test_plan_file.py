@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from aiocircle import Client, Download, DownloadOptions, Plan, RetryPolicy, Shard
-from aiocircle.errors import ConfigurationError, NotFoundError, StoreError
+from aiocircle.errors import ConfigurationError, DownloadError, NotFoundError, StoreError
 from aiocircle.testing import FakeArtifact, KongLimits, Simulator, World
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +85,7 @@ async def test_a_plan_that_cannot_be_saved_leaves_no_file_and_an_older_one_alone
     async with opened(World(pipelines=2)) as (_, client):
         plan = await client.artifacts.plan(SLUG, all=True)
         for name in ("nowhere/plan", "full"):
-            with pytest.raises(StoreError):
+            with pytest.raises(DownloadError):
                 await plan.save(tmp_path / name)
         await plan.save(tmp_path / "gone")
         gone = await Plan.read(tmp_path / "gone")

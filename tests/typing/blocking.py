@@ -23,6 +23,10 @@ def download_a_job() -> None:
         assert_type(report, Report)
         selection = Selection(aiocircle.ProjectSlug.parse("gh/acme/web"), job=1234)
         assert_type(client.download(selection, "out", options=DownloadOptions(include=["**/*.xml"])), Report)
+        plan = client.artifacts.plan(selection)
+        assert_type(plan, aiocircle.Plan)
+        client.run(lambda _: plan.save("plan.jsonl"))
+        assert_type(client.download(client.run(lambda _: aiocircle.Plan.read("plan.jsonl")), "out"), Report)
 
 
 def iterate(client: BlockingClient) -> None:

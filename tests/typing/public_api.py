@@ -79,6 +79,11 @@ async def embed() -> None:
             async for outcome in run:
                 assert_type(outcome, aiocircle.ItemOutcome)
         assert_type(run.report, Report)
+        plan = await client.artifacts.plan("gh/acme/web", all=True, options=DownloadOptions(include=["*.xml"]))
+        assert_type(plan, aiocircle.Plan)
+        assert_type(await client.download(plan, "out"), Report)
+        await plan.save("plan.jsonl")
+        assert_type(await aiocircle.Plan.read("plan.jsonl"), aiocircle.Plan)
         for bucket in client.limiter.snapshot():
             assert_type(bucket.ready_in, float | None)
 
