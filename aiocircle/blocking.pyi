@@ -330,11 +330,30 @@ class Jobs:
         """Cancel a job by id, and return the host's words."""
 
 @type_check_only
-class Artifacts:
-    """Files that jobs stored."""
+class PlannedArtifacts:
+    """Files that jobs stored, listed job by job or planned for a download."""
 
     def list(self, slug: Slug, job_number: int, *, page_token: str | None = None) -> Listing[Artifact]:
         """List a job's artifacts, all parallel nodes together. The listing is complete once the job has ended."""
+
+    def plan(self, what: Slugs | Selection, *, options: DownloadOptions | None = None, **which: Unpack[Which]) -> Plan:
+        """List what ``client.download`` would fetch of the same selection, and fetch nothing.
+
+        The plan is what ``client.download`` takes, at once or later, or ``save`` writes to a file.
+
+        Args:
+            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
+            options: Globs and nodes; the others belong to the download.
+            which: As for ``client.download``, such as ``job=1234`` or ``since=timedelta(days=30)``.
+
+        Returns:
+            The plan; some twenty bytes of memory for an artifact. What could not be listed is among the failures of
+            its ``report`` and not in it.
+
+        Raises:
+            ConfigurationError: The selection or an option cannot work.
+            APIError: The selection does not exist, or the token may not see it.
+        """
 
 @type_check_only
 class Tests:
@@ -1233,6 +1252,10 @@ class BlockingClient:
         limiter: str | None = None,
     ) -> None: ...
     @property
+    def artifacts(self) -> PlannedArtifacts:
+        """Files that jobs stored; ``plan`` lists those of many jobs for a download."""
+
+    @property
     def limiter(self) -> RateLimiter:
         """The rate limiter; its ``snapshot()`` says what is being waited for."""
 
@@ -1300,7 +1323,7 @@ class BlockingClient:
 
         Args:
             what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``, or a
-                ``Plan`` made before.
+                ``Plan`` from ``artifacts.plan``.
             to: A directory; ``s3://``, ``gs://`` or ``az://`` and a bucket; an archive (``.tar``, ``.zip``); ``-``.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
@@ -1314,31 +1337,6 @@ class BlockingClient:
             ConfigurationError: The selection or an option cannot work.
             APIError: The selection does not exist, or the token may not see it.
             StoreError: The output cannot be written.
-        """
-
-    def plan(
-        self,
-        what: Slugs | Selection,
-        file: str | Path,
-        *,
-        options: DownloadOptions | None = None,
-        **which: Unpack[Which],
-    ) -> Plan:
-        """List what ``download`` would fetch, and write it to a file that ``download`` takes, here or elsewhere.
-
-        Args:
-            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
-            file: Replaced when the plan is complete. It holds no token and no signature.
-            options: Globs and nodes; the others belong to the download.
-            which: As for ``download``.
-
-        Returns:
-            The plan. What could not be listed is among the failures of its ``report`` and not in it.
-
-        Raises:
-            ConfigurationError: The selection or an option cannot work.
-            APIError: The selection does not exist, or the token may not see it.
-            StoreError: The file cannot be written.
         """
 
     def download_failed(
@@ -1403,10 +1401,6 @@ class BlockingClient:
     @property
     def jobs(self) -> Jobs:
         """Jobs of a workflow, and a job by number or by id."""
-
-    @property
-    def artifacts(self) -> Artifacts:
-        """Files that jobs stored."""
 
     @property
     def tests(self) -> Tests:

@@ -43,6 +43,10 @@ class DripError(aiohttp.SocketTimeoutError):
     """Bytes come, but too few of them."""
 
 
+class OverrunError(aiohttp.ClientPayloadError):
+    """More came than was announced: where the body really ends is not known."""
+
+
 class Reply:
     """An answer whose head has arrived, on the line it came by.
 
@@ -127,6 +131,11 @@ class Reply:
         self._inflow = Inflow(line.connections, line, self._left, capacity)
         return first, self._inflow
 
+    @property
+    def is_overrun(self) -> bool:
+        """Whether more has come by now than was announced."""
+        return self._line is not None and self._line.is_overrun
+
     def release(self) -> None:
         """Keep the connection for the next request."""
         line, self._line = self._line, None
@@ -152,6 +161,7 @@ class Line(asyncio.BufferedProtocol):
         reader: Who reads the body now, if not this; is told of errors.
         is_lost: It has been closed.
         is_spoiled: It cannot be used again.
+        is_overrun: Bytes have come behind the end of an answer.
         waits_since: The loop's time since when bytes are waited for.
         stall: Seconds for which they may be.
         floor: Bytes that come within so many seconds at least, once the first one has come.
@@ -170,7 +180,7 @@ class Line(asyncio.BufferedProtocol):
         self.origin = origin
         self.reader: aiohttp.StreamReader | Inflow | None = None
         self.is_lost = False
-        self.is_spoiled = False
+        self.is_spoiled = self.is_overrun = False
         self.waits_since = NEVER
         self.stall = NEVER
         self.floor = 0.0
@@ -246,7 +256,7 @@ class Line(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take note of bytes that have been received; asyncio tells."""
         if self._waiter is None or self._waiter.done():
-            self.is_spoiled = True  # bytes that nobody asked for
+            self.is_spoiled = self.is_overrun = True  # bytes that nobody asked for
             self.transport.close()
             return
         self.received += nbytes
@@ -285,8 +295,10 @@ class Line(asyncio.BufferedProtocol):
         head = self._head
         assert head is not None
         if len(data) > self._left:
-            self.is_spoiled = True
-            data = data[: self._left]
+            self.is_spoiled = self.is_overrun = True
+            assert self._waiter is not None
+            self._waiter.set_exception(OverrunError("more bytes than announced"))
+            return
         if data:
             self._chunks.append(bytes(data))
             self._left -= len(data)

@@ -22,12 +22,12 @@ from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.download.again import Again, Missing, missing_in
+from aiocircle.download.artifacts import PlannedArtifacts
 from aiocircle.download.downloader import Download
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
-from aiocircle.download.planning import write_plan
 from aiocircle.download.report import ItemOutcome, Report
-from aiocircle.download.selection import Selection, Slugs, Which
+from aiocircle.download.selection import Selection, Slugs, Which, check_alone, selected
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
 from aiocircle.nearby import Reach
@@ -151,6 +151,11 @@ class Client(Namespaces):
         await session.__aexit__(kind, error, trace)
 
     @property
+    def artifacts(self) -> PlannedArtifacts:
+        """Files that jobs stored; ``plan`` lists those of many jobs for a download."""
+        return PlannedArtifacts(self._opened)
+
+    @property
     def limiter(self) -> RateLimiter:
         """The rate limiter; its ``snapshot()`` says what is being waited for."""
         return self._opened.limiter
@@ -238,7 +243,7 @@ class Client(Namespaces):
 
         Args:
             what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``, or a
-                ``Plan`` made before.
+                ``Plan`` from ``artifacts.plan``.
             to: A directory; ``s3://``, ``gs://`` or ``az://`` and a bucket; an archive (``.tar``, ``.zip``); ``-``.
             options: Concurrency, globs, layout.
             on_outcome: Called with the outcome of every item.
@@ -254,38 +259,11 @@ class Client(Namespaces):
             StoreError: The output cannot be written.
         """
         if isinstance(what, Plan):
-            _check_alone(which)
+            check_alone(which)
             what.check_host(self.host)
         else:
-            what = _selected(what, which)
+            what = selected(what, which)
         return Download(self._opened, what, to, options or DownloadOptions(), on_outcome)
-
-    async def plan(
-        self,
-        what: Slugs | Selection,
-        file: str | Path,
-        *,
-        options: DownloadOptions | None = None,
-        **which: Unpack[Which],
-    ) -> Plan:
-        """List what ``download`` would fetch, and write it to a file that ``download`` takes, here or elsewhere.
-
-        Args:
-            what: The project or the projects, of which ``which`` says more; or all of it as a ``Selection``.
-            file: Replaced when the plan is complete. It holds no token and no signature.
-            options: Globs and nodes; the others belong to the download.
-            which: As for ``download``.
-
-        Returns:
-            The plan. What could not be listed is among the failures of its ``report`` and not in it.
-
-        Raises:
-            ConfigurationError: The selection or an option cannot work.
-            APIError: The selection does not exist, or the token may not see it.
-            StoreError: The file cannot be written.
-        """
-        selection = _selected(what, which)
-        return await write_plan(self._opened, selection, Path(file), options or DownloadOptions(), self.host)
 
     async def download_failed(
         self,
@@ -335,18 +313,6 @@ class Client(Namespaces):
         if self._root is None:
             return session
         return session.adapted(policy=self._retry, timeouts=self._timeouts, max_wait=self._max_wait)
-
-
-def _selected(what: Slugs | Selection, which: Which) -> Selection:
-    if not isinstance(what, Selection):
-        return Selection(what, **which)
-    _check_alone(which)
-    return what
-
-
-def _check_alone(which: Which) -> None:
-    if which:
-        raise ConfigurationError(f"a selection or plan says all, so {next(iter(which))} has no meaning beside it")
 
 
 def _parse_store(text: str) -> "StoreAddress":

@@ -19,7 +19,7 @@ from aiohttp.http import HttpProcessingError
 from attrs import field, frozen, validators
 from yarl import URL
 
-from aiocircle.bulk import Connections, DripError, Inflow, Reply
+from aiocircle.bulk import Connections, DripError, Inflow, OverrunError, Reply
 from aiocircle.errors import (
     AioCircleError,
     ConnectError,
@@ -116,6 +116,11 @@ class Answer:
     def inflow(self, left: int, capacity: int) -> tuple[bytes, Inflow | None]:
         """Return what has arrived of the body's other ``left`` bytes, and a faster way to the rest of them, if any."""
         return self._response.inflow(left, capacity) if isinstance(self._response, Reply) else (b"", None)
+
+    @property
+    def is_overrun(self) -> bool:
+        """Whether more bytes than announced have come by now, where that can be seen."""
+        return isinstance(self._response, Reply) and self._response.is_overrun
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -328,6 +333,8 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
         case aiohttp.ClientConnectorError():
             hint = CONNECT_HINTS.get(error.os_error.errno or 0)
             return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}", hint=hint)
+        case OverrunError():
+            return InterruptedBodyError(f"{host} sent more bytes than it had announced")
         case aiohttp.ClientPayloadError():
             return InterruptedBodyError(f"the body from {host} ended before its announced end")
         case aiohttp.ServerDisconnectedError():

@@ -126,6 +126,12 @@ def _methods(source: ast.ClassDef) -> Iterator[Function]:
             yield node
 
 
+def _class_of(node: Function) -> str:
+    """Return the name of the class that a property is of."""
+    assert node.returns is not None
+    return str(node.returns.value) if isinstance(node.returns, ast.Constant) else ast.unparse(node.returns)
+
+
 def _default(value: ast.expr | None) -> ast.expr | None:
     """Return a default as a stub shows it: only what is simple is written out."""
     return value if value is None or isinstance(value, ast.Constant) else ast.Constant(...)
@@ -148,21 +154,28 @@ def generate() -> str:
     stub = Stub()
     namespaces = Module("aiocircle.api.namespaces")
     parts = namespaces.classes()["Namespaces"]
+    client, blocking = Module("aiocircle.client"), Module("aiocircle.blocking")
+    more = {node.name: _class_of(node) for node in _methods(client.classes()["Client"]) if node.decorator_list}
     for node in _methods(parts):
-        (name,) = (each.value for each in ast.walk(node.returns or node) if isinstance(each, ast.Constant))
-        home = Module(namespaces.homes[str(name)])
-        stub.add(str(name), [(home, home.classes()[str(name)], None)])
+        names = [(namespaces, _class_of(node))]
+        if node.name in more:  # a class of the client's own, made of the API's
+            names.append((client, more[node.name]))
+        homes = [(Module(module.homes[name]), name) for module, name in names]
+        stub.add(names[-1][1], [(home, home.classes()[name], None) for home, name in homes])
     for place, classes in SHOWN.items():
         module = Module(place)
         for name, wanted in classes.items():
             source = module.classes()[name]
             stub.add(name, [(module, source, wanted or {each.name for each in _methods(source)} - ENTRANCES)])
-    client, blocking = Module("aiocircle.client"), Module("aiocircle.blocking")
     own = blocking.classes()["BlockingClient"]
     its = {each.name for each in _methods(own)} - {"__init__"}  # whose settings are the asynchronous one's
     stub.add(
         "BlockingClient",
-        [(client, client.classes()["Client"], None), (namespaces, parts, None), (blocking, own, its)],
+        [
+            (client, client.classes()["Client"], None),
+            (namespaces, parts, {each.name for each in _methods(parts)} - more.keys()),
+            (blocking, own, its),
+        ],
     )
     return stub.text()
 

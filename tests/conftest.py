@@ -7,6 +7,8 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
+pytest_plugins = ["operations_called"]
+
 settings.register_profile("ci", deadline=None, print_blob=True)
 settings.load_profile("ci")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from cyclopts import Parameter
 
 import aiocircle
@@ -208,13 +208,15 @@ class Fetch:
     async def _planned(self, client: "aiocircle.Client", file: Path) -> ExitCode:
         assert isinstance(self.what, aiocircle.Selection)
         async with shown(self.progress, self.output, live=self._is_live()):
-            plan = await client.plan(self.what, file, options=self.files.options())
+            plan = await client.artifacts.plan(self.what, options=self.files.options())
+            await plan.save(file)
         assert plan.report is not None
+        report = evolve(plan.report, output=str(file))
         if self.output.as_json:
-            self.output.report(plan.report, cancelled=False, dry_run=True)
+            self.output.report(report, cancelled=False, dry_run=True)
         else:
-            self.output.plan(plan.report)
-        plan.report.raise_for_failures()
+            self.output.plan(report)
+        report.raise_for_failures()
         return ExitCode.OK
 
     def _ended(self, report: "aiocircle.Report") -> ExitCode:

@@ -1,54 +1,62 @@
-"""A plan in a file: what a selection came to, to be downloaded later, elsewhere, or in parts.
+"""A plan: what a selection came to, to be downloaded at once, later, elsewhere, or in parts.
 
-JSON Lines. The first line says what it is: its version, the host, the selection. Then each job is followed by its
-artifacts, in the order in which names are decided, and the last line counts them, so that a plan that was cut is told
-from a whole one. Addresses are written without a query: that is where a signature would be. The file gets its name when
-it is complete.
+A plan that was made is held in memory, compressed: lines of a plan are so much alike that an artifact takes some twenty
+bytes, which is less than knowing its name does while it is downloaded. So a plan has no file or descriptor that
+somebody would have to give back. One that was read stays in its file. Either way it is unpacked and read some lines at
+a time, while it is downloaded.
 """
 
-import json
+import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
+import zlib
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, aclosing
 from pathlib import Path
-from typing import Any, Self
-from uuid import UUID
+from typing import Self
 
-import aiofiles
-import aiofiles.os
-import anyio
-from attrs import asdict, field, frozen
+from attrs import field, frozen
 
 from aiocircle.api import Artifact
 from aiocircle.download.crawl import JobRef
 from aiocircle.download.plan import AT_ONCE, JobListed, Listed, PlanStep
+from aiocircle.download.planlines import (
+    VERSION,
+    artifact_line,
+    artifact_of,
+    end_line,
+    header_line,
+    job_line,
+    job_of,
+    parsed,
+)
 from aiocircle.download.report import Report
 from aiocircle.download.selection import Selection
 from aiocircle.download.stores import explained
+from aiocircle.download.transfer import finish
 from aiocircle.errors import ConfigurationError
-from aiocircle.slugs import ProjectSlug
 
-VERSION = 1
-LINES = 500  # written at once
+LINES = 500  # packed at once
 READ = 256 * 1024  # bytes read at once
-_PLACE = ("job_number", "job_name", "workflow_id", "workflow_name", "pipeline_number", "branch")
 
 
-@frozen
+@frozen(eq=False)
 class Plan:
-    """What is to be downloaded, in a file. Make one with ``client.plan``, or read one.
+    """What is to be downloaded: ``await client.artifacts.plan(...)`` makes one, ``Plan.read`` reads one from a file.
 
     Attributes:
-        path: The file.
         host: The API's origin that it was made from.
         is_one_job: All of it is of a job that was named, so names need no job in them.
-        report: What came of the listing; ``None`` if it was read.
+        path: The file that it was read from, which it stays in; ``None`` if it was made here.
+        report: What came of the listing; ``None`` if it was read. What could not be listed is among its failures, and
+            not in the plan.
     """
 
-    path: Path
     host: str
     is_one_job: bool
+    path: Path | None = field(default=None, kw_only=True)
     report: Report | None = field(default=None, kw_only=True)
+    _header: str = field(repr=False, kw_only=True)
+    _packed: tuple[bytes, ...] = field(default=(), repr=False, kw_only=True)
 
     @classmethod
     async def read(cls, path: str | Path) -> Self:
@@ -58,15 +66,35 @@ class Plan:
             StoreError: The file cannot be read.
             ConfigurationError: It is no plan, or one of a newer version.
         """
-        with explained(str(path)):
-            async with aiofiles.open(path, encoding="utf-8", errors="replace") as file:
-                line = await file.readline(READ)
-        header = _object(line)
+        line = await finish(asyncio.to_thread(_first_line, Path(path)))
+        header = parsed(line)
         if header.get("type") != "plan" or not isinstance(header.get("host"), str):
             raise ConfigurationError(f"{path} is no plan", hint="make one with aiocircle download ... --plan FILE")
         if header.get("version") != VERSION:
             raise ConfigurationError(f"{path} is a plan of version {header.get('version')}, which is not known here")
-        return cls(Path(path), header["host"], header.get("one_job") is True)
+        return cls(header["host"], header.get("one_job") is True, path=Path(path), header=line)
+
+    async def save(self, path: str | Path) -> None:
+        """Write the plan to a file for ``Plan.read``, here or elsewhere. It holds no token and no signature.
+
+        Args:
+            path: Replaced when the plan is written. A cancellation waits for that.
+
+        Raises:
+            StoreError: The file cannot be written.
+        """
+        await finish(asyncio.to_thread(self._write, Path(path)))
+
+    def _write(self, path: Path) -> None:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        with explained(str(path)), ExitStack() as cleaning:
+            file = cleaning.enter_context(part.open("x", encoding="utf-8"))
+            cleaning.callback(part.unlink, missing_ok=True)
+            file.write(self._header)
+            for lines in self._batches(cleaning):
+                file.writelines(lines)
+            file.close()
+            part.replace(path)
 
     def check_host(self, host: str) -> None:
         """Refuse a client of another host: the token that it would show is not for this one.
@@ -92,7 +120,7 @@ class Plan:
         gathered: list[Artifact] = []
         async with aclosing(self._lines()) as lines:
             async for number, line in lines:
-                values = _object(line)
+                values = parsed(line)
                 kind = values.get("type")
                 if job is not None and gathered and (kind in {"job", "end"} or len(gathered) == AT_ONCE):
                     yield Listed(job=job, artifacts=gathered)
@@ -103,9 +131,9 @@ class Plan:
                     return
                 try:
                     if kind == "job":
-                        job, count = _job(values), 0
+                        job, count = job_of(values), 0
                         continue
-                    artifact = _artifact(values)
+                    artifact = artifact_of(values)
                 except (KeyError, TypeError, ValueError, ConfigurationError):
                     raise ConfigurationError(f"{self.path}, line {number}, is not of a plan") from None
                 if job is None:
@@ -116,122 +144,73 @@ class Plan:
 
     async def _lines(self) -> AsyncGenerator[tuple[int, str], None]:
         number = 1
+        with ExitStack() as opened:
+            batches = self._batches(opened)
+            while lines := await finish(asyncio.to_thread(next, batches, None)):
+                for line in lines:
+                    number += 1
+                    yield number, line
+
+    def _batches(self, opened: ExitStack) -> Iterator[list[str]]:
+        """Yield the lines after the first, some at a time; what is opened for that is closed by ``opened``."""
+        if self.path is None:
+            unpacker = zlib.decompressobj()
+            for piece in self._packed:
+                yield unpacker.decompress(piece).decode("ascii").splitlines(keepends=True)
+            return
         with explained(str(self.path)):
-            async with aiofiles.open(self.path, encoding="utf-8", errors="replace") as file:
-                await file.readline()
-                while lines := await file.readlines(READ):
-                    for line in lines:
-                        number += 1
-                        yield number, line
+            file = opened.enter_context(self.path.open(encoding="utf-8", errors="replace"))
+            file.readline()
+            while lines := file.readlines(READ):
+                yield lines
 
 
-class PlanWriter:
-    """Writes a plan, which has its name when the block is left without an exception.
+def _first_line(path: Path) -> str:
+    with explained(str(path)), path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline(READ)
+
+
+class Packer:
+    """Gathers a plan's lines.
 
     Args:
-        path: The file.
         host: The API's origin.
         selection: What is planned.
     """
 
-    def __init__(self, path: Path, host: str, selection: Selection) -> None:
-        self._path = path
-        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    def __init__(self, host: str, selection: Selection) -> None:
+        self._host = host
+        self._selection = selection
         self._job: JobRef | None = None
         self._count = 0
-        said = {word: value for word, value in asdict(selection, recurse=False).items() if value}
-        self._lines = [
-            _line("plan", version=VERSION, host=host, one_job=selection.is_one_job, selection=_plain(said)),
-        ]
+        self._lines: list[str] = []
+        self._packed: list[bytes] = []
+        self._packer = zlib.compressobj()
 
-    async def __aenter__(self) -> Self:
-        with explained(str(self._path)):
-            self._file = await aiofiles.open(self._part, "x", encoding="utf-8")
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._lines.append(_line("end", artifacts=self._count))
-                await self._flush()
-                with explained(str(self._path)):
-                    await self._file.close()
-                    await aiofiles.os.replace(self._part, self._path)
-        finally:
-            with anyio.CancelScope(shield=True), suppress(OSError):
-                await self._file.close()
-                await aiofiles.os.unlink(self._part)
-
-    async def add(self, job: JobRef, artifact: Artifact) -> None:
-        """Write an artifact, behind those of its job."""
+    def add(self, job: JobRef, artifact: Artifact) -> None:
+        """Take in an artifact, behind those of its job."""
         if job != self._job:
             self._job = job
-            place = {name: getattr(job, name) for name in _PLACE}
-            self._lines.append(_line("job", slug=str(job.slug), **_plain(place)))
-        address = (artifact.url or "").partition("?")[0]
-        self._lines.append(_line("artifact", node_index=artifact.node_index, path=artifact.path, url=address))
+            self._lines.append(job_line(job))
+        self._lines.append(artifact_line(artifact))
         self._count += 1
         if len(self._lines) >= LINES:
-            await self._flush()
+            self._pack()
 
-    async def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        with explained(str(self._path)):
-            await self._file.write("".join(lines))
+    def _pack(self) -> None:
+        """Compress what was gathered so that it can be unpacked as it was: whole lines, before what comes later."""
+        text = "".join(self._lines).encode("ascii")
+        self._lines.clear()
+        self._packed.append(self._packer.compress(text) + self._packer.flush(zlib.Z_SYNC_FLUSH))
 
-
-def _line(kind: str, **values: Any) -> str:
-    return json.dumps({"type": kind, **values}, separators=(",", ":")) + "\n"
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON has them: what it has no word for as text."""
-    return {
-        name: [str(one) for one in value]
-        if isinstance(value, tuple)
-        else value
-        if value is None or isinstance(value, int | str)
-        else str(value)
-        for name, value in values.items()
-    }
-
-
-def _object(line: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _job(values: dict[str, Any]) -> JobRef:
-    workflow = values.get("workflow_id")
-    return JobRef(
-        slug=ProjectSlug.parse(values["slug"]),
-        job_number=_of(int, values["job_number"]),
-        job_name=_maybe(str, values.get("job_name")),
-        workflow_id=None if workflow is None else UUID(workflow),
-        workflow_name=_maybe(str, values.get("workflow_name")),
-        pipeline_number=_maybe(int, values.get("pipeline_number")),
-        branch=_maybe(str, values.get("branch")),
-    )
-
-
-def _artifact(values: dict[str, Any]) -> Artifact:
-    if values["type"] != "artifact":
-        raise ValueError(values["type"])
-    return Artifact(
-        node_index=_of(int, values["node_index"]),
-        path=_maybe(str, values.get("path")),
-        url=_maybe(str, values.get("url")),
-    )
-
-
-def _of(kind: type[Any], value: object) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(type(value).__name__)
-    return value
-
-
-def _maybe(kind: type[Any], value: object) -> Any:
-    return None if value is None else _of(kind, value)
+    def plan(self, report: Report) -> Plan:
+        """Return the plan."""
+        self._lines.append(end_line(self._count))
+        self._pack()
+        return Plan(
+            self._host,
+            self._selection.is_one_job,
+            report=report,
+            header=header_line(self._host, self._selection),
+            packed=tuple(self._packed),
+        )

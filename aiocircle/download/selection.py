@@ -141,3 +141,25 @@ class Selection:
         for word in meaningless[named]:
             if getattr(self, word):
                 raise ConfigurationError(f"a {named} is named already, so {word.replace('_', ' ')} choose nothing")
+
+
+def selected(what: Slugs | Selection, which: Which) -> Selection:
+    """Return a selection that was given as such, or in words beside its projects.
+
+    Raises:
+        ConfigurationError: It was given in both ways, or selects nothing.
+    """
+    if not isinstance(what, Selection):
+        return Selection(what, **which)
+    check_alone(which)
+    return what
+
+
+def check_alone(which: Which) -> None:
+    """Refuse words beside what says all.
+
+    Raises:
+        ConfigurationError: There are some.
+    """
+    if which:
+        raise ConfigurationError(f"a selection or plan says all, so {next(iter(which))} has no meaning beside it")

@@ -332,6 +332,8 @@ class _Arrival:
         await self._hand_over(part)
         await self._written()
         self._give_back()
+        if self._answer.is_overrun:  # the loop has turned since the last byte: what came behind it has been seen
+            raise InterruptedBodyError("the host sent more bytes than it had announced")
         loop = asyncio.get_running_loop()
         size = self._handed_over
         commit = loop.run_in_executor(transfer.threads, transfer.commit, part, self._target, size, self._stored)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aiocircle.testing import Simulator, World
+from aiocircle.testing import KongLimits, Simulator, World
 from aiocircle.testing.pytest_plugin import CircleciFactory
 
 Result = subprocess.CompletedProcess[str]
@@ -18,7 +18,8 @@ PIPELINE = "https://app.circleci.com/pipelines/gh/acme/web/42"
 
 @pytest.fixture
 def simulator(circleci_factory: CircleciFactory) -> Simulator:
-    return circleci_factory(World(pipelines=8, artifacts=3, slugs=(SLUG, OTHER)))
+    ample = KongLimits({"second": 5000})  # what no header tells is felt for, which takes time
+    return circleci_factory(World(pipelines=8, artifacts=3, slugs=(SLUG, OTHER)), limits=ample)
 
 
 @pytest.fixture

@@ -1,34 +1,27 @@
-"""Whatever ends a download from outside, a kill, a signal, a cancellation: nothing half stands under a final name, and
-the next run completes it."""
+"""A download in a process of its own: killed, signalled, limited, and started again."""
 
-import asyncio
-import gc
 import os
 import random
 import signal
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.abc
 import pytest
+from downloads import tree
+from killed_downloads import client_of, download, mixed, parts_of, until, wanted, world_of
 
-from aiocircle import Client, DownloadOptions, Report, RetryPolicy
 from aiocircle.errors import StoreError
-from aiocircle.events import Event
-from aiocircle.testing import FakeArtifact, Simulator, World
-from aiocircle.testing.pytest_plugin import CircleciFactory
+from aiocircle.testing import FakeArtifact, Simulator
 
 pytestmark = pytest.mark.anyio
 
-SLUG = "gh/acme/web"
-KIB = 1024
+
 NOBODY = 65534
 
 SCRIPT = """
@@ -48,38 +41,6 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def world_of(*artifacts: FakeArtifact) -> World:
-    world = World(pipelines=0)
-    world.add_job(SLUG, 1, artifacts)
-    return world
-
-
-def mixed(count: int) -> World:
-    """Files of one write and of several, in a few directories."""
-    return world_of(*[FakeArtifact(f"d{n % 5}/{n}", size=(n % 3) * 150_000 + 10 * n) for n in range(count)])
-
-
-def wanted(world: World) -> dict[str, bytes]:
-    job = world.job(SLUG, 1)
-    assert job is not None
-    return {f"0/{one.path}": world.artifact_bytes(SLUG, 1, one.path) for one in job.artifacts}
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    """Return every file below an output, the downloader's own ones left out."""
-    return {
-        str(found.relative_to(root)): found.read_bytes()
-        for found in root.rglob("*")
-        if found.is_file() and found.relative_to(root).parts[0] != ".aiocircle"
-    }
-
-
-def parts_of(out: Path) -> list[str]:
-    with suppress(FileNotFoundError):
-        return [found.name for found in (out / ".aiocircle" / "parts").iterdir()]
-    return []
-
-
 def part_paths(out: Path) -> list[Path]:
     return [out / ".aiocircle" / "parts" / name for name in parts_of(out)]
 
@@ -92,31 +53,6 @@ def size_of(file: Path) -> int:
 
 def read(file: Path) -> bytes:
     return file.read_bytes()
-
-
-def client_of(sim: Simulator, **settings: Any) -> Client:
-    return Client(sim.token, host=sim.url, retry=RetryPolicy(base=0.001), **settings)
-
-
-async def download(client: Client, out: Path, **options: Any) -> Report:
-    return await client.download(SLUG, job=1, to=out, options=DownloadOptions(**{"buffer": 64 * KIB, **options}))
-
-
-def open_files(below: Path) -> list[str]:
-    found = []
-    for one in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # the directory's own handle
-            found.append(str(one.readlink()))
-    return [name for name in found if name.startswith(str(below))]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():
-            await anyio.sleep(0.0005)
-
-
-# --- in a process of its own -----------------------------------------------------------------------------------------
 
 
 async def started(sim: Simulator, out: Path, files: int = 0) -> anyio.abc.Process:
@@ -231,12 +167,13 @@ async def test_forty_open_files_are_enough(tmp_path: Path) -> None:
 
 
 async def test_a_second_process_is_refused_in_one_sentence_and_the_first_one_is_not_disturbed(tmp_path: Path) -> None:
-    world = mixed(30)
+    # A file that fits into memory has no part while it arrives; this one has.
+    world = world_of(FakeArtifact("held", size=900_000), *[FakeArtifact(f"{n}", size=1000) for n in range(30)])
     async with Simulator(world) as sim, client_of(sim) as client:
-        held = sim.faults.add("stall-half", match="/d0/")
+        held = sim.faults.add("stall-half", match="/held")
         async with anyio.create_task_group() as group:
             group.start_soon(download, client, tmp_path)
-            await until(lambda: held.struck > 0 and len(parts_of(tmp_path)) > 0)
+            await until(lambda: held.struck > 0 and any("-" in name for name in parts_of(tmp_path)))
             code, told, complained = await ended(await started(sim, tmp_path))
             assert code
             assert told == ""
@@ -273,228 +210,3 @@ async def test_an_output_that_may_not_be_written_is_refused_in_words(tmp_path: P
             await download(client, out)
     assert caught.value.fatal
     assert caught.value.hint == "may this user write there?"
-
-
-# --- cancelled by the program it is part of --------------------------------------------------------------------------
-
-Cancel = Callable[[], object]
-
-
-class Ticks:
-    """Counts the turns of the event loop and calls back at one of them, or at each from then on."""
-
-    def __init__(self, at: int, call: Cancel, *, repeat: bool = False) -> None:
-        self.count = 0
-        self._at = at
-        self._call = call
-        self._repeat = repeat
-        self._running = True
-        self._loop = asyncio.get_running_loop()
-        self._loop.call_soon(self._tick)
-
-    def _tick(self) -> None:
-        self.count += 1
-        if self.count == self._at or (self._repeat and self.count > self._at):
-            self._call()
-        if self._running:
-            self._loop.call_soon(self._tick)
-
-    def stop(self) -> None:
-        self._running = False
-
-
-async def by_task(work: Callable[[], Awaitable[object]], at: int, *, repeat: bool = False) -> bool:
-    task = asyncio.ensure_future(work())
-    ticks = Ticks(at, task.cancel, repeat=repeat)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return True
-    finally:
-        ticks.stop()
-    return False
-
-
-async def by_task_again_and_again(work: Callable[[], Awaitable[object]], at: int) -> bool:
-    return await by_task(work, at, repeat=True)
-
-
-async def by_scope(work: Callable[[], Awaitable[object]], at: int) -> bool:
-    with anyio.CancelScope() as scope:
-        ticks = Ticks(at, scope.cancel)
-        try:
-            await work()
-        finally:
-            ticks.stop()
-    return scope.cancelled_caught
-
-
-async def by_timeout(work: Callable[[], Awaitable[object]], at: int) -> bool:
-    try:
-        async with asyncio.timeout(None) as limit:
-            ticks = Ticks(at, lambda: limit.reschedule(asyncio.get_running_loop().time()))
-            try:
-                await work()
-            finally:
-                ticks.stop()
-    except TimeoutError:
-        return True
-    return False
-
-
-async def by_failing_neighbour(work: Callable[[], Awaitable[object]], at: int) -> bool:
-    failed = asyncio.Event()
-
-    async def fail() -> None:
-        await failed.wait()
-        raise LookupError
-
-    ticks = Ticks(at, failed.set)
-    try:
-        async with asyncio.TaskGroup() as group:
-            neighbour = group.create_task(fail())
-            await group.create_task(work())  # type: ignore[arg-type]
-            neighbour.cancel()
-    except BaseExceptionGroup as errors:
-        return errors.subgroup(LookupError) is not None
-    finally:
-        ticks.stop()
-    return False
-
-
-async def by_cancelling_every_task(work: Callable[[], Awaitable[object]], at: int) -> bool:
-    others = asyncio.all_tasks()
-
-    def cancel() -> None:
-        for task in asyncio.all_tasks() - others:
-            task.cancel()
-
-    task = asyncio.ensure_future(work())
-    ticks = Ticks(at, cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return True
-    except BaseException as error:  # noqa: BLE001 -- whatever it is, nothing half may remain
-        return error is not None
-    finally:
-        ticks.stop()
-    return False
-
-
-def several_jobs() -> tuple[World, dict[str, bytes]]:
-    """Jobs whose listings are under way at the same time, and what their files hold."""
-    world = World(pipelines=0)
-    content: dict[str, bytes] = {}
-    first = None
-    for number in range(1, 6):
-        stored = [FakeArtifact(f"d{n}/{n}", size=(n % 2) * 200_000 + n) for n in range(2)]
-        first = world.add_job(SLUG, number, stored, beside=first)
-        content |= {f"{number}/0/{one.path}": world.artifact_bytes(SLUG, number, one.path) for one in stored}
-    return world, content
-
-
-@pytest.mark.parametrize(
-    "cancelled",
-    [by_task, by_task_again_and_again, by_scope, by_timeout, by_failing_neighbour, by_cancelling_every_task],
-)
-async def test_a_cancellation_at_any_moment_leaves_no_half_file_no_part_no_task_and_no_descriptor(
-    tmp_path: Path, circleci_factory: CircleciFactory, cancelled: Callable[..., Awaitable[bool]]
-) -> None:
-    world, content = several_jobs()
-    sim = circleci_factory(world, page_size=1)
-    met = 0
-
-    async def download(client: Client, out: Path) -> Report:
-        return await client.download(SLUG, latest=True, to=out, options=DownloadOptions(buffer=64 * KIB))
-
-    async with client_of(sim) as client:
-        await download(client, tmp_path / "warm")
-        tasks = asyncio.all_tasks()
-        for at in [*range(1, 30), *sorted(random.sample(range(30, 900), 20))]:
-            out = tmp_path / str(at)
-            met += await cancelled(lambda out=out: download(client, out), at)
-            # A task of the run may have its last turn still before it, but not more.
-            await asyncio.sleep(0)
-            left = {task for task in asyncio.all_tasks() - tasks if not task.done()}
-            assert not left, (at, left)
-            assert tree(out).items() <= content.items() if out.exists() else True, at
-            assert all("-" in name for name in parts_of(out)), at
-            assert open_files(out) == [], at
-            if at % 10 == 0:
-                report = await download(client, out)
-                assert report.ok
-                assert tree(out) == content
-        gc.collect()  # whatever was forgotten complains now, and complaints are errors
-    assert met > 25, "most of the moments should have been before the end"
-
-
-async def test_listings_that_are_under_way_end_with_the_run(tmp_path: Path, circleci_factory: CircleciFactory) -> None:
-    world, content = several_jobs()
-    sim = circleci_factory(world)
-    silent = sim.faults.add("silence", match="/artifacts")
-    async with client_of(sim) as client:
-        tasks = asyncio.all_tasks()
-        async with anyio.create_task_group() as group:
-            group.start_soon(client.download(SLUG, latest=True, to=tmp_path).run)
-            await until(lambda: silent.struck >= 2)
-            group.cancel_scope.cancel()
-        assert [task for task in asyncio.all_tasks() - tasks if not task.done()] == []
-        sim.faults.clear()
-        assert (await client.download(SLUG, latest=True, to=tmp_path)).ok
-    assert tree(tmp_path) == content
-
-
-async def test_a_download_that_was_cancelled_can_be_followed_by_another_one_of_the_same_client(tmp_path: Path) -> None:
-    world = mixed(30)
-    async with Simulator(world) as sim, client_of(sim) as client:
-        stalled = sim.faults.add("stall", match="/d1/")
-        with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as group:
-                group.start_soon(download, client, tmp_path)
-                await until(lambda: stalled.struck > 2)
-                scope.cancel()
-        sim.faults.clear()
-        assert all("-" in name for name in parts_of(tmp_path)), "only what can be continued is kept"
-        assert (await download(client, tmp_path)).ok
-    assert tree(tmp_path) == wanted(world)
-    assert parts_of(tmp_path) == []
-
-
-async def test_an_error_of_the_callers_own_callback_ends_the_run_as_cleanly(tmp_path: Path) -> None:
-    def fail(_: object) -> None:
-        raise LookupError("the caller's own")
-
-    world = mixed(30)
-    async with Simulator(world) as sim, client_of(sim) as client:
-        tasks = asyncio.all_tasks()
-        with pytest.raises(BaseException) as caught:
-            await client.download(SLUG, job=1, to=tmp_path, on_outcome=fail)
-        await asyncio.sleep(0)
-        assert "the caller's own" in repr(caught.value)
-        ours = [task for task in asyncio.all_tasks() - tasks if "aiocircle/download" in repr(task)]
-        assert ours == []
-        assert parts_of(tmp_path) == []
-        assert open_files(tmp_path) == []
-        assert tree(tmp_path).items() <= wanted(world).items()
-
-
-async def test_no_signal_handler_is_installed_and_no_thread_stays(tmp_path: Path) -> None:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
-    before = [signal.getsignal(number) for number in numbers]
-    during: list[list[Any]] = []
-    threads: list[int] = []
-
-    def look(_: Event) -> None:
-        during.append([signal.getsignal(number) for number in numbers])
-        threads.append(len(_threads()))
-
-    async with Simulator(mixed(30)) as sim, client_of(sim, on_event=look) as client:
-        await download(client, tmp_path)
-        await until(lambda: not _threads())
-    assert all(handlers == before for handlers in during)
-    assert max(threads) <= 4
-
-
-def _threads() -> list[threading.Thread]:
-    return [one for one in threading.enumerate() if one.name.startswith("aiocircle_")]

@@ -11,7 +11,7 @@ import pytest
 
 from aiocircle import Client, Download, DownloadOptions, Plan, RetryPolicy, Shard
 from aiocircle.errors import ConfigurationError, NotFoundError, StoreError
-from aiocircle.testing import FakeArtifact, Simulator, World
+from aiocircle.testing import FakeArtifact, KongLimits, Simulator, World
 
 pytestmark = pytest.mark.anyio
 
@@ -20,6 +20,7 @@ SLUG = "gh/acme/web"
 
 @asynccontextmanager
 async def opened(world: World, **settings: Any) -> AsyncIterator[tuple[Simulator, Client]]:
+    settings = {"limits": KongLimits({"second": 5000}), **settings}  # what no header tells is felt for, slowly
     async with Simulator(world, **settings) as sim, Client(sim.token, host=sim.url, retry=RetryPolicy(base=0.01)) as it:
         yield sim, it
 
@@ -33,9 +34,10 @@ async def test_a_plan_comes_to_what_its_selection_comes_to_and_lists_nothing(tmp
     file = tmp_path / "plan.jsonl"
     async with opened(World(pipelines=9, artifacts=6)) as (sim, client):
         await client.download(SLUG, all=True, to=tmp_path / "direct")
-        plan = await client.plan(SLUG, file, all=True)
+        plan = await client.artifacts.plan(SLUG, all=True)
         assert plan.report is not None
         assert plan.report.ok
+        await plan.save(file)
         sim.stats.reset()
         report = await client.download(await Plan.read(file), tmp_path / "planned")
         assert report.ok
@@ -57,7 +59,7 @@ async def test_names_of_a_named_job_and_of_layouts_are_the_same_from_a_plan(tmp_
     hostile = "lone \udc80 surrogate"
     world.add_job(SLUG, 5, [FakeArtifact("a/b", 1, size=3), FakeArtifact(hostile, size=4)], name="x y", branch="f/g")
     async with opened(world) as (_, client):
-        plan = await client.plan(SLUG, tmp_path / "plan", job=5)
+        plan = await client.artifacts.plan(SLUG, job=5)
         for number, layout in enumerate([None, "{branch}/{workflow_name}/{pipeline_number}/{job_name}/{path}"]):
             options = DownloadOptions(layout=layout)
             await client.download(SLUG, tmp_path / f"direct{number}", job=5, options=options)
@@ -69,24 +71,38 @@ async def test_globs_and_nodes_limit_a_plan_and_its_execution(tmp_path: Path) ->
     world = World(pipelines=0)
     world.add_job(SLUG, 5, [FakeArtifact(f"{name}", node, size=3) for name in ("a.x", "b.y") for node in (0, 1)])
     async with opened(world) as (_, client):
-        plan = await client.plan(SLUG, tmp_path / "plan", job=5, options=DownloadOptions(include=["*.x"]))
+        plan = await client.artifacts.plan(SLUG, job=5, options=DownloadOptions(include=["*.x"]))
         await client.download(plan, tmp_path / "out", options=DownloadOptions(nodes=[1]))
         assert tree(tmp_path / "out").keys() == {"1/a.x"}
         for options in (DownloadOptions(shard=Shard(1, 2)), DownloadOptions(max_size=3)):
             with pytest.raises(ConfigurationError, match="a plan holds all"):
-                await client.plan(SLUG, tmp_path / "other", job=5, options=options)
+                await client.artifacts.plan(SLUG, job=5, options=options)
 
 
-async def test_a_failed_or_cancelled_plan_leaves_no_file_and_an_older_one_alone(tmp_path: Path) -> None:
-    async with opened(World(pipelines=300)) as (_, client):
-        (tmp_path / "plan").write_text("old")
-        with pytest.raises(NotFoundError):
-            await client.plan(SLUG, tmp_path / "plan", job=999_999)
-        with anyio.move_on_after(0.2):
-            await client.plan(SLUG, tmp_path / "plan", all=True)
+async def test_a_plan_that_cannot_be_saved_leaves_no_file_and_an_older_one_alone(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "plan").write_text("old")
+    async with opened(World(pipelines=2)) as (_, client):
+        plan = await client.artifacts.plan(SLUG, all=True)
+        for name in ("nowhere/plan", "full"):
+            with pytest.raises(StoreError):
+                await plan.save(tmp_path / name)
+        await plan.save(tmp_path / "gone")
+        gone = await Plan.read(tmp_path / "gone")
+        (tmp_path / "gone").unlink()
         with pytest.raises(StoreError):
-            await client.plan(SLUG, tmp_path / "nowhere" / "plan", job=1)
-    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("plan", "old")]
+            await gone.save(tmp_path / "plan")
+        assert (tmp_path / "plan").read_text() == "old"
+        await plan.save(tmp_path / "plan")
+        await (await Plan.read(tmp_path / "plan")).save(tmp_path / "copy")
+    assert (tmp_path / "plan").read_text() == (tmp_path / "copy").read_text() != "old"
+    assert {one.name for one in tmp_path.iterdir()} == {"full", "plan", "copy"}
+
+
+async def test_a_selection_that_is_not_there_is_no_plan() -> None:
+    async with opened(World(pipelines=1)) as (_, client):
+        with pytest.raises(NotFoundError):
+            await client.artifacts.plan(SLUG, job=999_999)
 
 
 async def test_what_could_not_be_listed_is_told_and_not_in_the_plan(tmp_path: Path) -> None:
@@ -95,7 +111,7 @@ async def test_what_could_not_be_listed_is_told_and_not_in_the_plan(tmp_path: Pa
     world.add_job(SLUG, 6, [FakeArtifact("a", size=3)], beside=job)
     async with opened(world) as (sim, client):
         sim.faults.add("bad-request", match="/6/artifacts")
-        plan = await client.plan(SLUG, tmp_path / "plan", all=True)
+        plan = await client.artifacts.plan(SLUG, all=True)
     assert plan.report is not None
     assert (plan.report.planned, plan.report.failed, plan.report.ok) == (1, 1, False)
 
@@ -106,7 +122,7 @@ async def test_a_plan_that_is_none_is_refused_in_words(tmp_path: Path, cut: str)
     world = World(pipelines=0)
     world.add_job(SLUG, 5, [FakeArtifact("a", size=3)])
     async with opened(world) as (_, client):
-        await client.plan(SLUG, file, job=5)
+        await (await client.artifacts.plan(SLUG, job=5)).save(file)
         header, job, artifact, end = file.read_text().splitlines()
         lines = {
             "the end": [header, job, artifact],
@@ -123,10 +139,11 @@ async def test_a_plan_that_is_none_is_refused_in_words(tmp_path: Path, cut: str)
 async def test_a_plan_of_another_host_or_version_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "plan"
     async with opened(World(pipelines=1)) as (_, client):
-        plan = await client.plan(SLUG, file, all=True)
+        plan = await client.artifacts.plan(SLUG, all=True)
         async with Client("t", host="https://ci.example.com") as other:
             with pytest.raises(ConfigurationError, match="talks to"):
                 other.download(plan, tmp_path)
+        await plan.save(file)
         file.write_text(json.dumps({**json.loads(file.read_text().splitlines()[0]), "version": 2}) + "\n")
         with pytest.raises(ConfigurationError, match="version 2"):
             await Plan.read(file)

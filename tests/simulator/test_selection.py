@@ -13,7 +13,7 @@ from aiocircle.download.crawl import ListingFailed, Skipped
 from aiocircle.download.filters import Shard
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.errors import ConfigurationError, NotFoundError
-from aiocircle.testing import FakeArtifact, Simulator, World
+from aiocircle.testing import FakeArtifact, KongLimits, Simulator, World
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +23,7 @@ OTHER = "gh/acme/api"
 
 @asynccontextmanager
 async def opened(world: World, **settings: Any) -> AsyncIterator[tuple[Simulator, Client]]:
+    settings = {"limits": KongLimits({"second": 5000}), **settings}  # what no header tells is felt for, slowly
     async with Simulator(world, **settings) as sim, Client(sim.token, host=sim.url, retry=RetryPolicy(base=0.01)) as it:
         yield sim, it
 

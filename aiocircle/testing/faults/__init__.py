@@ -3,7 +3,18 @@
 `FAULTS` lists them all; `FaultBox` is what a simulator offers as ``sim.faults``.
 """
 
-from aiocircle.testing.faults import bodies, listings, redirects, statuses
+from aiocircle.testing.faults import bodies, listings, names, redirects, statuses
 from aiocircle.testing.faults.registry import FAULTS, Armed, FaultBox, FaultKind, parse_fault
 
-__all__ = ["FAULTS", "Armed", "FaultBox", "FaultKind", "bodies", "listings", "parse_fault", "redirects", "statuses"]
+__all__ = [
+    "FAULTS",
+    "Armed",
+    "FaultBox",
+    "FaultKind",
+    "bodies",
+    "listings",
+    "names",
+    "parse_fault",
+    "redirects",
+    "statuses",
+]

@@ -1,0 +1,81 @@
+"""What is there and complete is fetched only once; what was damaged is mended."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from downloads import MIB, SLUG, expected, opened, surroundings, tree, world_of
+
+from aiocircle import DownloadOptions
+from aiocircle.testing import FakeArtifact, World
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_second_run_fetches_nothing_and_says_that_all_is_there(tmp_path: Path) -> None:
+    world = World.demo(files=200, large=1, large_size=2 * MIB, pipelines=0)
+    number = (world.demo_job.number or 0) if world.demo_job else 0
+    async with opened(world) as (sim, client):
+        first = await client.download(SLUG, job=number, to=tmp_path)
+        before = surroundings(tmp_path, tmp_path / ".aiocircle")
+        sim.stats.reset()
+        second = await client.download(SLUG, job=number, to=tmp_path)
+        assert sim.stats.requests["output"] == sim.stats.requests["storage"] == 0
+    assert (second.files, second.present, second.ok) == (0, first.files, True)
+    assert surroundings(tmp_path, tmp_path / ".aiocircle") == before
+
+
+async def test_a_file_that_was_cut_removed_or_replaced_by_a_link_is_mended_and_no_other_is_fetched(
+    tmp_path: Path,
+) -> None:
+    world = world_of(*[FakeArtifact(f"d/{n}", size=1000 + n) for n in range(20)])
+    async with opened(world) as (sim, client):
+        await client.download(SLUG, job=1, to=tmp_path)
+        with (tmp_path / "0/d/3").open("rb+") as file:
+            file.truncate(500)
+        (tmp_path / "0/d/4").unlink()
+        (tmp_path / "0/d/5").rename(tmp_path / "elsewhere")
+        (tmp_path / "0/d/5").symlink_to(tmp_path / "elsewhere")
+        with (tmp_path / "0/d/6").open("ab") as file:
+            file.write(b"more")
+        sim.stats.reset()
+        report = await client.download(SLUG, job=1, to=tmp_path)
+        assert {path for _, _, path in sim.stats.fetches} == {"d/3", "d/4", "d/5", "d/6"}
+    assert (report.files, report.present) == (4, 16)
+    (tmp_path / "elsewhere").unlink()
+    assert tree(tmp_path) == expected(world, 1)
+    assert not (tmp_path / "0/d/5").is_symlink()
+
+
+async def test_another_layout_brings_the_files_to_other_names_and_takes_none_for_them(tmp_path: Path) -> None:
+    world = world_of(FakeArtifact("a", 0, size=10), FakeArtifact("a", 1, size=10), FakeArtifact("1/a", 0, size=10))
+    async with opened(world) as (_, client):
+        await client.download(SLUG, job=1, to=tmp_path)
+        first = tree(tmp_path)
+        report = await client.download(SLUG, job=1, to=tmp_path, options=DownloadOptions(layout="{path}"))
+    assert report.files == 3, "1/a was another artifact's name before"
+    found = tree(tmp_path)
+    assert found["a"] == first["0/a"]
+    assert found["1/a"] == world.artifact_bytes(SLUG, 1, "1/a") != first["1/a"]
+
+
+async def test_another_job_at_the_same_names_is_fetched_although_sizes_are_the_same(tmp_path: Path) -> None:
+    world = world_of(FakeArtifact("a", size=10))
+    world.add_job(SLUG, 2, [FakeArtifact("a", size=10)])
+    async with opened(world) as (_, client):
+        await client.download(SLUG, job=1, to=tmp_path)
+        report = await client.download(SLUG, job=2, to=tmp_path)
+    assert report.files == 1
+    assert tree(tmp_path) == expected(world, 2)
+
+
+async def test_two_outputs_at_once_with_one_client(tmp_path: Path) -> None:
+    world = world_of(*[FakeArtifact(f"{n}", size=5000) for n in range(60)])
+    world.add_job(SLUG, 2, [FakeArtifact(f"{n}", size=6000) for n in range(60)])
+    async with opened(world) as (_, client):
+        one, two = await asyncio.gather(
+            client.download(SLUG, job=1, to=tmp_path / "1"), client.download(SLUG, job=2, to=tmp_path / "2")
+        )
+    assert one.files == two.files == 60
+    assert tree(tmp_path / "1") == expected(world, 1)
+    assert tree(tmp_path / "2") == expected(world, 2)
