@@ -1,6 +1,8 @@
-"""A plan's lines: JSON Lines, of which the first says what it is, its version, the host and the selection. Then each job
-is followed by its artifacts, in the order in which names are decided, and the last line counts them, so that a plan
-that was cut is told from a whole one. Addresses are written without a query: that is where a signature would be.
+"""A plan's lines: JSON Lines, of which the first says what it is, its version, the host and the selection.
+
+Then each job is followed by its artifacts, in the order in which names are decided, and the last line counts them, so
+that a plan that was cut is told from a whole one. Addresses are written without a query: that is where a signature
+would be.
 """
 
 import json
