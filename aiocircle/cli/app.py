@@ -148,8 +148,19 @@ def _run(given: Sequence[str]) -> int:
             "the token is not an argument, since every user of this machine could read it",
             hint="set CIRCLE_TOKEN, or name a file that holds it with --token-file",
         )
-    result = app(given)
+    result = app(_with_stdout(given))
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _with_stdout(given: Sequence[str]) -> list[str]:
+    """Return arguments in which ``-o -`` is ``--output=-``: by itself the parser takes ``-`` for an option."""
+    joined: list[str] = []
+    for argument in given:
+        if argument == "-" and joined and joined[-1] in {"-o", "--output"}:
+            joined[-1] = "--output=-"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _explained(command: Callable[[], int], *, wants_traceback: bool) -> int:

@@ -89,7 +89,8 @@ class ArchiveStore(Spool):
             with explained(self.output, fatal=True):
                 self._clear()
                 if self._final is None:
-                    self._file: IO[bytes] = sys.stdout.buffer
+                    # One of our own: what a reader that is gone did not take shall not be flushed once more at exit.
+                    self._file: IO[bytes] = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
                 else:
                     self._file = (self._own / "archive").open("wb")
                 self._writer = self._make(self._file)
@@ -103,12 +104,10 @@ class ArchiveStore(Spool):
             self._writer.abandon()
         try:
             if not self._finished and self._final is None:
-                with suppress(OSError, ValueError):
-                    self._file.write(CUT)
-                    self._file.flush()
-            elif self._final is not None:
                 with suppress(OSError):
-                    self._file.close()
+                    self._file.write(CUT)
+            with suppress(OSError):
+                self._file.close()
         finally:
             shutil.rmtree(self._own, ignore_errors=True)
             self._close()
@@ -123,7 +122,9 @@ class ArchiveStore(Spool):
             self._check()
             self._writer.end()
             self._file.flush()
-            if self._final is not None:
+            if self._final is None:
+                self._file.close()
+            else:
                 if self._sync:
                     os.fsync(self._file.fileno())
                 self._file.close()

@@ -110,7 +110,7 @@ def test_an_upload_that_is_abandoned_or_cut_leaves_neither_object_nor_pieces(onl
 
         def abandon() -> None:
             end = time.monotonic() + 20
-            while not (uploads := only_s3.uploads()) and time.monotonic() < end:
+            while not (uploads := only_s3.uploads("cut")) and time.monotonic() < end:
                 time.sleep(0.001)
             seen.append(uploads)
             part.abandoned = True
@@ -121,7 +121,7 @@ def test_an_upload_that_is_abandoned_or_cut_leaves_neither_object_nor_pieces(onl
             commit_slowly(store, part, len(data))
         watcher.join()
         store.keep(part)
-        assert (seen, only_s3.uploads()) == ([["some prefix/cut"]], [])
+        assert (seen, only_s3.uploads("cut")) == ([["some prefix/cut"]], [])
         assert store.size_of(path("cut")) is None
 
         cut = filled(store, data)
@@ -130,7 +130,7 @@ def test_an_upload_that_is_abandoned_or_cut_leaves_neither_object_nor_pieces(onl
             store.commit(cut, path("cut"), len(data))
         store.discard(cut)
     assert [key for key in only_s3.names() if key.endswith("cut")] == []
-    assert only_s3.uploads() == []
+    assert only_s3.uploads("cut") == []
 
 
 def commit_slowly(store: CloudStore, part: Part, size: int) -> None:
