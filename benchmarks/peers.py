@@ -116,8 +116,8 @@ def _shell(script: str) -> Callable[[Task], list[str]]:
     return lambda _task: ["bash", "-c", script]
 
 
-def _naive(_task: Task) -> list[str]:
-    return [sys.executable, str(HERE / "naive_aiofiles.py")]
+def _script(name: str) -> Callable[[Task], list[str]]:
+    return lambda _task: [sys.executable, str(HERE / name)]
 
 
 def _ours(task: Task) -> list[str]:
@@ -138,7 +138,14 @@ _PEERS: Final = (
         _shell(_CURL.replace("AT_ONCE", "64")),
     ),
     Peer("aria2c", _programs("bash", "curl", "grep", "sed", "aria2c"), _version_of_program("aria2c"), _shell(_ARIA2)),
-    Peer("aiofiles-script", _modules("aiohttp", "aiofiles"), _version_of_packages("aiohttp", "aiofiles"), _naive),
+    Peer(
+        "aiofiles-script",
+        _modules("aiohttp", "aiofiles"),
+        _version_of_packages("aiohttp", "aiofiles"),
+        _script("naive_aiofiles.py"),
+    ),
+    Peer("parfive", _modules("parfive"), _version_of_packages("parfive"), _script("naive_parfive.py")),
+    Peer("pycircleci", _modules("pycircleci"), _version_of_packages("pycircleci"), _script("naive_pycircleci.py")),
     Peer(OURS, _modules("aiocircle.__main__"), _own_version, _ours),
     Peer(
         "curl-parallel-128",

@@ -1,7 +1,8 @@
 """A real nginx with a job's artifacts, behind a token, and the listing that CircleCI would give of them.
 
-Everything is static. The listing is the file ``listing/<job>/<page token>.json``; the artifacts have addresses of
-today's form, ``/output/job/<uuid>/artifacts/<node>/<path>``, on the same origin.
+Everything is static. The listing is the file ``listing/<job>/<page token>.json``, and ``all.json`` beside it for API
+v1.1, which has no pages; the artifacts have addresses of today's form, ``/output/job/<uuid>/artifacts/<node>/<path>``,
+on the same origin.
 """
 
 import json
@@ -88,10 +89,16 @@ def find_nginx() -> str | None:
 
 
 @contextmanager
-def served(nginx: str, prefix: Path) -> Iterator[str]:
-    """Run nginx over a directory for the length of a block and give its origin."""
+def served(nginx: str, prefix: Path, everywhere: str = "") -> Iterator[str]:
+    """Run nginx over a directory for the length of a block and give its origin.
+
+    Args:
+        nginx: The program.
+        prefix: The directory.
+        everywhere: A file of it that every artifact's address leads to, as ``/name``; without it, its own.
+    """
     port = _free_port()
-    (prefix / "nginx.conf").write_text(_configuration(prefix, port))
+    (prefix / "nginx.conf").write_text(_configuration(prefix, port, everywhere))
     command = [nginx, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", str(prefix / "error.log")]
     process = subprocess.Popen(command)
     try:
@@ -160,6 +167,7 @@ def _write_pages(directory: Path, items: list[dict[str, object]], size: int) -> 
         more = start + size < len(items)
         body = {"items": items[start : start + size], "next_page_token": str(page + 1) if more else None}
         (directory / f"{page}.json").write_text(json.dumps(body, separators=(",", ":")))
+    (directory / "all.json").write_text(json.dumps(items, separators=(",", ":")))
 
 
 def _free_port() -> int:
@@ -183,7 +191,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, prefix: Path) -> None
     raise RuntimeError(f"nginx did not start: {log.read_text() if log.exists() else 'it left no log'}")
 
 
-def _configuration(prefix: Path, port: int) -> str:
+def _configuration(prefix: Path, port: int, everywhere: str) -> str:
     # Started as root, its workers would become a user who cannot read a private temporary directory.
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = "\n".join(
@@ -216,11 +224,15 @@ http {{
             default_type application/json;
             try_files /listing/$job/$page.json =404;
         }}
+        location ~ ^/api/v1.1/project/github/{PROJECT.removeprefix("gh/")}/(?<job>[0-9]+)/artifacts$ {{
+            default_type application/json;
+            try_files /listing/$job/all.json =404;
+        }}
         location /api/ {{
             default_type application/json;
             return 404 '{{"message":"Not found."}}';
         }}
-        location /output/ {{ }}
+        location /output/ {{ {f"try_files {everywhere} =404;" if everywhere else ""} }}
         location / {{ return 404; }}
     }}
 }}
