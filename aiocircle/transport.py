@@ -19,7 +19,9 @@ from aiohttp.http import HttpProcessingError
 from attrs import field, frozen, validators
 from yarl import URL
 
-from aiocircle.bulk import Connections, DripError, Inflow, OverrunError, Reply
+from aiocircle.bulk.connections import Connections
+from aiocircle.bulk.inflow import Inflow
+from aiocircle.bulk.line import DripError, OverrunError, Reply
 from aiocircle.errors import (
     AioCircleError,
     ConnectError,

@@ -19,7 +19,7 @@ import anyio
 from aiofiles.os import wrap
 from attrs import define, field
 
-from aiocircle.bulk import Inflow
+from aiocircle.bulk.inflow import Inflow
 from aiocircle.download.body import DIGESTS, LONGEST, Body
 from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.intake import Intake
