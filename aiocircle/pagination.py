@@ -21,6 +21,7 @@ from typing import Generic, TypeVar
 
 from attrs import frozen
 
+from aiocircle.endings import undone
 from aiocircle.errors import APIError, NotFoundError, PaginationError
 
 T = TypeVar("T")
@@ -109,8 +110,7 @@ class Paginator(Generic[T]):
                 if not ahead:
                     coming = asyncio.ensure_future(self._get(token, number))
         finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+            await undone(coming)
 
     async def first(self) -> T | None:
         """Return the first item, or ``None`` when there is none; asks for no more pages than needed."""

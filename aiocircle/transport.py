@@ -24,6 +24,7 @@ from aiocircle.bulk.inflow import Inflow
 from aiocircle.bulk.line import DripError, OverrunError, Reply
 from aiocircle.errors import (
     AioCircleError,
+    ConfigurationError,
     ConnectError,
     DeadlineError,
     InterruptedBodyError,
@@ -260,7 +261,12 @@ class Transport:
         Raises:
             TransportError: No answer came.
             UnsafeAddressError: aiohttp cannot send to this address.
+            ConfigurationError: The client, or the session that it was given, is closed.
         """
+        if self._session.closed:
+            raise ConfigurationError(
+                "the client was closed while it was in use", hint="end what uses it before 'async with Client()' ends"
+            )
         limits = self._limits.get((timeouts, bulk)) or self._limits_of(timeouts, bulk=bulk)
         response: aiohttp.ClientResponse | Reply
         try:

@@ -6,11 +6,13 @@ what there is to list.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, Generic, TypeVar
 
 import anyio
+
+from aiocircle.endings import undone
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -48,11 +50,11 @@ class Ahead(Generic[T]):
 
     async def aclose(self) -> None:
         """Stop it; what lies ready is dropped."""
-        self._task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.gather(self._task, return_exceptions=True)
-        self._send.close()  # a task that never began has not
-        self._receive.close()
+        try:
+            await undone(self._task)
+        finally:
+            self._send.close()  # a task that never began has not
+            self._receive.close()
 
 
 async def in_turn(
@@ -80,6 +82,12 @@ async def in_turn(
                 yield value
             opened.remove(listing)
     finally:
-        await listings.aclose()
+        async with AsyncExitStack() as closing:  # each, whatever comes of the others
+            closing.push_async_callback(_close_all, opened)  # which grows until the next line has ended
+            closing.push_async_callback(listings.aclose)
+
+
+async def _close_all(opened: Iterable[Ahead[Any]]) -> None:
+    async with AsyncExitStack() as closing:
         for listing in opened:
-            await listing.aclose()
+            closing.push_async_callback(listing.aclose)

@@ -41,6 +41,7 @@ from aiocircle.download.selection import Selection
 from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import Store
 from aiocircle.download.transfer import Transfer, in_thread
+from aiocircle.endings import finish
 from aiocircle.errors import (
     AioCircleError,
     AuthenticationError,
@@ -107,6 +108,7 @@ class Download:
         self._job: tuple[JobRef, Source] | None = None  # the one that was listed last
         self._stopped_by: AioCircleError | None = None
         self._outcomes: Outcomes | None = None
+        self._is_begun = False
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
         self._ended: float | None = None
@@ -153,7 +155,11 @@ class Download:
 
         Raises:
             AioCircleError: Nothing could be begun: the selection does not exist, the output cannot be written.
+            ConfigurationError: It has begun before.
         """
+        if self._is_begun:
+            raise ConfigurationError("a run happens once", hint="call client.download() again")
+        self._is_begun = True
         try:
             if self._options.dry_run:
                 await self._rehearse()
@@ -231,7 +237,7 @@ class Download:
             await self._work_with(transfer, claims, crowd, load)
         finally:
             with anyio.CancelScope(shield=True):
-                await small.drain()
+                await finish(small.drain())
 
     async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd, load: Load) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:

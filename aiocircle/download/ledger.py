@@ -258,6 +258,7 @@ class Ledger:
 
     def _unusable(self, why: object) -> StoreError:
         code = getattr(why, "sqlite_errorcode", 0) & 0xFF  # what lies above it says more than is needed
+        code = 0 if self._path.is_dir() else code
         hint = HINTS.get(code, "remove the file to begin anew, or choose another output (-o)")
         return StoreError(f"{self._path}: {why}", fatal=True, hint=hint)
 

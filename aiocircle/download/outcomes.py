@@ -5,9 +5,8 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Self
 
-import anyio
-
 from aiocircle.download.report import ItemOutcome
+from aiocircle.endings import undone
 
 UNREAD = 1000  # outcomes after which the run begins nothing new
 
@@ -65,9 +64,7 @@ class Outcomes:
             if not cancel:
                 await asyncio.shield(self._task)
         finally:
-            self._task.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.gather(self._task, return_exceptions=True)
+            await undone(self._task)
 
     async def _change(self) -> None:
         self._changed.clear()

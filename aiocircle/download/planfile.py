@@ -32,7 +32,7 @@ from aiocircle.download.planlines import (
 from aiocircle.download.report import Report
 from aiocircle.download.selection import Selection
 from aiocircle.download.stores import explained
-from aiocircle.download.transfer import finish
+from aiocircle.endings import finish
 from aiocircle.errors import ConfigurationError
 
 LINES = 500  # packed at once

@@ -10,9 +10,8 @@ continued is kept, whatever ended the attempt but a verdict on its bytes (`aioci
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 
 import anyio
@@ -32,6 +31,7 @@ from aiocircle.download.records import Source, Stored
 from aiocircle.download.resume import OK, Action, announced_sha256, is_plain, judge, validator_of
 from aiocircle.download.small import Ended, SmallFiles, Whole
 from aiocircle.download.stores import Store
+from aiocircle.endings import ended, finish
 from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
@@ -341,7 +341,7 @@ class _Arrival:
             await asyncio.shield(commit)
         except asyncio.CancelledError:
             part.abandoned = True
-            await _ended(commit)
+            await ended(commit)
             raise
         transfer.ended(self._item, self._handed_over)
 
@@ -368,12 +368,14 @@ class _Arrival:
             keep: Nothing speaks against the bytes that arrived.
         """
         with anyio.CancelScope(shield=True):
-            if self._write is not None:
-                await _ended(self._write)
-            if self._part is not None:
-                store = self._transfer.store
-                keep = keep and self._part.kept is not None
-                await self._transfer.hop(store.keep if keep else store.discard, self._part)
+            try:
+                if self._write is not None:
+                    await ended(self._write)
+            finally:
+                if self._part is not None:
+                    store = self._transfer.store
+                    keep = keep and self._part.kept is not None
+                    await self._transfer.hop(store.keep if keep else store.discard, self._part)
         if self._handed_over and self._watched(TransferProgress):
             self._emit(TransferProgress(target=self._item.target, received=-self._handed_over))
 
@@ -381,23 +383,3 @@ class _Arrival:
 async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:
     """Call a blocking function in a thread, and wait for its end even when cancelled."""
     return await finish(asyncio.get_running_loop().run_in_executor(threads, function, *arguments))
-
-
-async def finish(work: Awaitable[T]) -> T:
-    """Await work in a thread; when cancelled, wait for its end all the same, for it cannot be stopped."""
-    future = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await _ended(future)
-        raise
-
-
-async def _ended(future: asyncio.Future[T]) -> None:
-    """Wait for the end of work in a thread, however often this task is cancelled meanwhile, and whatever it was."""
-    with anyio.CancelScope(shield=True):
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-    if not future.cancelled():
-        future.exception()

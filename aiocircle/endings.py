@@ -1,0 +1,55 @@
+"""Waiting for an end that has to be waited for, whatever happens to the one who waits.
+
+``task.cancel()`` may come at any await and as often as somebody likes, also while a task tidies up after the first one;
+a shielded scope of anyio holds off anyio's cancellations only. Who goes on before what it has begun is over leaves a
+task behind, or takes a file or a database from under a thread that works on it. So the waits here go on regardless,
+and a cancellation that came meanwhile is raised when they are over.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+
+async def ended(future: "asyncio.Future[Any]") -> None:
+    """Wait for the end of something, whatever it is, however often this task is cancelled meanwhile.
+
+    Raises:
+        asyncio.CancelledError: This task was cancelled meanwhile.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if not future.cancelled():
+        future.exception()  # somebody has seen it
+    if cancelled is not None:
+        raise cancelled
+
+
+async def finish(work: Awaitable[T]) -> T:
+    """Await what cannot be stopped, as work in a thread; when cancelled, wait for its end all the same.
+
+    Raises:
+        asyncio.CancelledError: This task was cancelled meanwhile; the result is lost.
+    """
+    future = asyncio.ensure_future(work)
+    await ended(future)
+    return future.result()
+
+
+async def undone(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task and wait for its end.
+
+    Raises:
+        asyncio.CancelledError: This task was cancelled meanwhile.
+    """
+    task.cancel()
+    await ended(task)
