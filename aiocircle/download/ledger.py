@@ -85,6 +85,8 @@ class Ledger:
     def __enter__(self) -> Self:
         if self._path.is_symlink():
             raise self._unusable("it is a link, and might lead anywhere")
+        if self._path.is_dir():
+            raise self._unusable("it is a directory")
         with self._explained():
             self._rows = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
@@ -258,7 +260,6 @@ class Ledger:
 
     def _unusable(self, why: object) -> StoreError:
         code = getattr(why, "sqlite_errorcode", 0) & 0xFF  # what lies above it says more than is needed
-        code = 0 if self._path.is_dir() else code
         hint = HINTS.get(code, "remove the file to begin anew, or choose another output (-o)")
         return StoreError(f"{self._path}: {why}", fatal=True, hint=hint)
 
