@@ -5,8 +5,8 @@ here is what lies between: one GET without a body, one answer, and the connectio
 raised as aiohttp raises it.
 
 All lines receive into one landing buffer, since each is done with it before the loop turns to the next. A usual head
-(`aiocircle.heads`) is read there, and a body of moderate length is copied out of it once. The rest of a long body
-comes by an `Inflow`. An answer with an unusual head is left to aiohttp's parser together with its connection, which
+(`aiocircle.heads`) is read there, and what came of the body with it is copied out of it once. The rest comes by an
+`Inflow`. An answer with an unusual head is left to aiohttp's parser together with its connection, which
 comes back when the answer is over.
 
 A host that sends nothing is noticed by one timer for all connections, which looks for waits that last too long: a timer

@@ -7,16 +7,15 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 
-from aiocircle.bulk.inflow import NEVER, Inflow, cut
+from aiocircle.bulk.inflow import NEVER, Inflow
 from aiocircle.heads import LONGEST, Head, read_head
 
 if TYPE_CHECKING:
     from aiocircle.bulk.connections import Connections
 
-MODERATE = 256 * 1024  # bytes of a body that are handed over as a whole
 PIECE = 64 * 1024  # bytes, where a long body is wanted piece by piece
 _END_OF_HEAD = b"\r\n\r\n"
-_SWITCHING, _OK, _PARTIAL = 101, 200, 206
+_SWITCHING, _OK = 101, 200
 
 
 class DripError(aiohttp.SocketTimeoutError):
@@ -169,9 +168,6 @@ class Line(asyncio.BufferedProtocol):
         self._is_lent = False  # to aiohttp, for one answer
         self._waiter: asyncio.Future[Reply | None] | None = None
         self._beginning = b""  # of a head
-        self._head: Head | None = None
-        self._chunks: list[bytes] = []
-        self._left = 0
         self._first = self._seen = self._had = 0  # bytes before the answer, at the last look, when the period began
         self._period = NEVER
         self.transport.set_protocol(self)
@@ -241,55 +237,34 @@ class Line(asyncio.BufferedProtocol):
             return
         self.received += nbytes
         landing = self.connections.landing
-        if self._head is not None:
-            self._take(landing[:nbytes])
-            return
         data: bytes | bytearray = self.connections.landed
         size = nbytes
         if self._beginning:
             data = self._beginning + landing[:nbytes]
             size, self._beginning = len(data), b""
+        head = None
         end = data.find(_END_OF_HEAD, 0, size) + len(_END_OF_HEAD)
         if end >= len(_END_OF_HEAD):
-            self._head = read_head(data, end)
+            head = read_head(data, end)
         elif size <= LONGEST:
             self._beginning = bytes(data[:size])
             return
-        if self._head is None:
+        if head is None:
             self._lend(bytes(data[:size]))
         else:
-            self._begin_body(self._head, memoryview(data)[end:size])
+            self._begin_body(head, memoryview(data)[end:size])
 
     def _begin_body(self, head: Head, first: memoryview) -> None:
-        self._left = head.length
-        if head.length <= max(MODERATE, len(first)):
-            self._take(first)
-        elif head.status in {_OK, _PARTIAL}:
-            self.transport.pause_reading()
-            self._answer(head, [bytes(first)] if first else [], head.length - len(first))
-        else:
-            self.is_spoiled = True  # nobody wants that much of a refusal
-            self._answer(head, [bytes(first)], 0)
-
-    def _take(self, data: memoryview) -> None:
-        head = self._head
-        assert head is not None
-        if len(data) > self._left:
+        left = head.length - len(first)
+        assert self._waiter is not None
+        if left < 0:
             self.is_spoiled = self.is_overrun = True
-            assert self._waiter is not None
             self._waiter.set_exception(OverrunError("more bytes than announced"))
             return
-        if data:
-            self._chunks.append(bytes(data))
-            self._left -= len(data)
-        if not self._left:
-            chunks, self._chunks = self._chunks, []
-            self._answer(head, chunks, 0)
-
-    def _answer(self, head: Head, chunks: list[bytes], left: int) -> None:
-        self._head = None
+        if left:
+            self.transport.pause_reading()  # until somebody wants the rest
         self.is_spoiled = self.is_spoiled or not head.keeps
-        assert self._waiter is not None
+        chunks = [bytes(first)] if first else []
         self._waiter.set_result(Reply(self, head.status, head.headers, head.length, chunks, left))
 
     def _lend(self, data: bytes) -> None:
@@ -307,9 +282,7 @@ class Line(asyncio.BufferedProtocol):
         """Fail what is still awaited; asyncio tells."""
         self.is_lost = True
         if self._waiter is not None and not self._waiter.done():
-            if self._head is not None:
-                self._waiter.set_exception(cut())
-            elif isinstance(exc, OSError):
+            if isinstance(exc, OSError):
                 self._waiter.set_exception(aiohttp.ClientOSError(*exc.args))
             else:
                 self._waiter.set_exception(aiohttp.ServerDisconnectedError())

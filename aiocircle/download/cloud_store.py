@@ -20,6 +20,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -53,7 +54,8 @@ class CloudStore(Spool):
     def __init__(self, address: str, own: Path, *, sync: bool = False) -> None:
         super().__init__(address, own, sync=sync)
         self._bucket = Bucket(address)
-        self._uploads = threading.BoundedSemaphore(UPLOADS)
+        # Threads of their own: what each has once used for its pieces it keeps.
+        self._uploads = ThreadPoolExecutor(UPLOADS, thread_name_prefix="aiocircle-upload")
         self._listings = _Listings(lambda parent: self._bucket.sizes("/".join(parent)))
 
     def __enter__(self) -> Self:
@@ -69,6 +71,10 @@ class CloudStore(Spool):
             self._close()
             raise
         return self
+
+    def _close(self) -> None:
+        self._uploads.shutdown()
+        super()._close()
 
     def size_of(self, target: SafePath) -> int | None:
         """Return the size of an object in bytes, or ``None`` if there is none.
@@ -114,9 +120,10 @@ class CloudStore(Spool):
         with explained(str(target)):
             self._sealed(part, target, size)
         announce(0)
-        with self._uploads, explained(str(target)), self._reading(part) as descriptor:
+        with explained(str(target)), self._reading(part) as descriptor:
+            source, sha256 = _Source(descriptor, part), part.digest.digest().hex()
             try:
-                self._bucket.send(str(target), _Source(descriptor, part), size, part.digest.digest().hex())
+                self._uploads.submit(self._bucket.send, str(target), source, size, sha256).result()
             except StoreError:
                 if part.abandoned:
                     raise StoreError(f"{target}: the upload was abandoned") from None

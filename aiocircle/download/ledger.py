@@ -85,6 +85,8 @@ class Ledger:
     def __enter__(self) -> Self:
         if self._path.is_symlink():
             raise self._unusable("it is a link, and might lead anywhere")
+        if self._path.is_dir():
+            raise self._unusable("it is a directory")
         with self._explained():
             self._rows = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:

@@ -137,7 +137,12 @@ def safe_path(path: str, *, windows: bool = False) -> PlacedPath:
         UnsafePathError: It would lead outside, names no file, or is beyond the limits of file systems.
     """
     parts, note = safe_parts(path, windows=windows)
-    if note is None and len(parts) <= MAX_LEVELS and not _is_own(parts[0]):
+    if (
+        note is None
+        and len(path.encode()) <= MAX_COMPONENT_BYTES
+        and len(parts) <= MAX_LEVELS
+        and not _is_own(parts[0])
+    ):
         return PlacedPath(SafePath.checked(parts))
     if _is_own(parts[0]):
         parts = (_fitted(_percent(parts[0][0]) + parts[0][1:]), *parts[1:])

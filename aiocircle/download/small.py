@@ -183,18 +183,24 @@ class SmallFiles:
             self._bytes -= whole.size
             if whole.let_go is not None:
                 whole.let_go()
-            if whole.error is None:
-                self._ended(whole.item, whole.size)
-            elif isinstance(whole.error, AioCircleError):
-                self._ended(whole.item, whole.error)
-            else:
-                self._crash = self._crash or whole.error
+            try:
+                self._tell(whole)
+            except BaseException as error:  # noqa: BLE001 -- of a callback of the caller's, or of a mistake: it ends the run
+                self._crash = self._crash or error
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
         if self._gathered and self._timer is None:
             self._timer = self._loop.call_later(0 if self._is_worth_a_hop else GATHER_SECONDS, self._hop_at_last)
+
+    def _tell(self, whole: Whole) -> None:
+        if whole.error is None:
+            self._ended(whole.item, whole.size)
+        elif isinstance(whole.error, AioCircleError):
+            self._ended(whole.item, whole.error)
+        else:
+            raise whole.error
 
     # --- in a thread --------------------------------------------------------------------------------------------------
 

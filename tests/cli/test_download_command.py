@@ -264,7 +264,7 @@ def test_no_secret_is_ever_said(aiocircle: Run, circleci: Simulator, fault: str)
 def test_a_reader_that_goes_away_ends_the_run_quietly(
     start: Callable[..., "subprocess.Popen[str]"], circleci_factory: CircleciFactory
 ) -> None:
-    simulator = circleci_factory(World.demo(files=2000, large=0), latency=0.01)
+    simulator = circleci_factory(World.demo(files=8000, large=0), latency=0.01)  # more lines than a pipe holds
     for flag in ("--json", "--dry-run"):
         process = start("download", SLUG, "--job", _job(simulator).number, "--host", simulator.url, flag, "-q")
         assert process.stdout

@@ -78,15 +78,21 @@ async def test_a_report_may_be_asked_for_while_the_run_goes_on(tmp_path: Path) -
 async def test_a_run_leaves_no_task_thread_or_descriptor_behind(tmp_path: Path) -> None:
     world = world_of(*[FakeArtifact(f"d{n % 9}/{n}", size=n * 3000) for n in range(60)])
     async with opened(world) as (_, client):
-        await client.download(SLUG, job=1, to=tmp_path / "warm")
-        tasks, before = len(asyncio.all_tasks()), descriptors()
+        options = DownloadOptions(concurrency=4)
+        await client.download(SLUG, job=1, to=tmp_path / "warm", options=options)
+        tasks, before = _tasks(), descriptors()
         for number in range(3):
-            await client.download(SLUG, job=1, to=tmp_path / str(number))
-        assert len(asyncio.all_tasks()) <= tasks
+            await client.download(SLUG, job=1, to=tmp_path / str(number), options=options)
+        assert _tasks() <= tasks
         # Connections stay open for the next request, of client and simulator alike; files and directories do not.
         assert [name for name in _open_files() if str(tmp_path) in name] == []
         assert descriptors() <= before + 8
         await _until(lambda: not _threads())
+
+
+def _tasks() -> int:
+    """Count all tasks but those in which the simulator serves its connections, of which there may be some more."""
+    return sum("RequestHandler" not in repr(task.get_coro()) for task in asyncio.all_tasks())
 
 
 def _open_files() -> list[str]:

@@ -38,6 +38,7 @@ asyncio.run(main(*sys.argv[1:4]))
 """
 
 
+@pytest.mark.timeout(240)  # half a minute of computing where nothing else runs
 async def test_200_000_artifacts_of_40_jobs_take_little_memory(tmp_path: Path) -> None:
     world = World(pipelines=0)
     world.add_job("gh/acme/web", 1, [FakeArtifact("warm", size=100_000)])
