@@ -12,15 +12,13 @@ Repetition always starts at the address first asked for, since a signed one expi
 import copy
 import json
 import logging
-import platform
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self, TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve
 from yarl import URL
 
-from aiocircle._version import __version__
 from aiocircle.addresses import origin_named, parse_address
 from aiocircle.auth import AuthScheme, Token, TokenScope, redact, safe_url
 from aiocircle.clock import Clock
@@ -39,6 +37,7 @@ from aiocircle.nearby import Reach
 from aiocircle.operation import IDEMPOTENT_METHODS
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
+from aiocircle.request import FILE_HEADERS, USER_AGENT, Request
 from aiocircle.response import Response
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
 from aiocircle.transport import NEARBY_HINT, Answer, Timeouts, Transport
@@ -58,9 +57,6 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REFUSALS = frozenset({429, 503})
 UNSATISFIABLE = 416
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-USER_AGENT = f"aiocircle/{__version__} Python/{platform.python_version()}"
-
-FILE_HEADERS: Mapping[str, str] = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
 
 HINTS = {
     401: "the host does not know this token: is CIRCLE_TOKEN a valid personal API token, and for this host?",
@@ -68,33 +64,6 @@ HINTS = {
     404: "it is not there, or this token may not see it; CircleCI does not tell the two apart",
     429: "other users of the same token may be spending its budget; try again later",
 }
-
-
-@frozen(kw_only=True)
-class Request:
-    """What to ask for, apart from credentials.
-
-    Attributes:
-        operation: Its name, for people.
-        url: Where; sent byte for byte.
-        method: HTTP method.
-        group: The route group whose budget it draws on.
-        headers: All but credentials.
-        body: Bytes to send.
-        idempotent: Carrying it out twice does no harm.
-        bulk: The answer is a file from an artifact host, whose budget is not the API's.
-        conditions: Further headers, asked for before each attempt; with any, 416 is an answer like a success.
-    """
-
-    operation: str
-    url: URL
-    method: str = "GET"
-    group: str = ""
-    headers: Mapping[str, str] = field(factory=dict)
-    body: bytes | None = None
-    idempotent: bool = True
-    bulk: bool = False
-    conditions: "Callable[[], Awaitable[Mapping[str, str]]] | None" = None
 
 
 @define

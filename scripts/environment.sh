@@ -33,23 +33,28 @@ make_environment() {
   echo "$stamp" > "$directory/.made-from"
 }
 
-# find_prism: says where Prism lies, a judge of OpenAPI documents, which npm installs once into a folder for caches.
-# Nothing where there is no npm; the tests that want it are skipped then, and fail where CI is set.
-find_prism() {
-  local version=5.14.2 directory
-  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/prism-$version"
-  if ! [ -x "$directory/node_modules/.bin/prism" ]; then
+# find_npm_program NAME PACKAGE VERSION PROGRAM UNTESTED: says where a program lies that npm installs once into a folder
+# for caches. Nothing where there is no npm; the tests that want it are skipped then, and fail where CI is set.
+find_npm_program() {
+  local name=$1 package=$2 version=$3 program=$4 untested=$5 directory
+  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/$(basename "$package")-$version"
+  if ! [ -x "$directory/node_modules/.bin/$program" ]; then
     if ! command -v npm >/dev/null; then
-      echo "npm was not found: operations are not tested against Prism." >&2
+      echo "npm was not found: $untested." >&2
       return
     fi
-    echo "Installing Prism into $directory (once) ..." >&2
-    if ! npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$directory" "@stoplight/prism-cli@$version" >&2; then
-      echo "npm could not install Prism: operations are not tested against it." >&2
+    echo "Installing $name into $directory (once) ..." >&2
+    if ! npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$directory" "$package@$version" >&2; then
+      echo "npm could not install $name: $untested." >&2
       return
     fi
   fi
-  echo "$directory/node_modules/.bin/prism"
+  echo "$directory/node_modules/.bin/$program"
+}
+
+# find_prism: a judge of OpenAPI documents.
+find_prism() {
+  find_npm_program Prism @stoplight/prism-cli 5.14.2 prism "operations are not tested against it"
 }
 
 # find_redis: says where a Redis or Valkey server lies, for budgets that are shared by hosts. Debian's is unpacked into
@@ -111,20 +116,7 @@ find_seaweedfs() {
   echo "$directory/bin/weed"
 }
 
-# find_azurite: the same of Azurite, which speaks Azure's blob protocol, by npm.
+# find_azurite: a server that speaks Azure's blob protocol.
 find_azurite() {
-  local version=3.37.0 directory
-  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/azurite-$version"
-  if ! [ -x "$directory/node_modules/.bin/azurite-blob" ]; then
-    if ! command -v npm >/dev/null; then
-      echo "npm was not found: stores are not tested against Azure." >&2
-      return
-    fi
-    echo "Installing Azurite into $directory (once) ..." >&2
-    if ! npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$directory" "azurite@$version" >&2; then
-      echo "npm could not install Azurite: stores are not tested against Azure." >&2
-      return
-    fi
-  fi
-  echo "$directory/node_modules/.bin/azurite-blob"
+  find_npm_program Azurite azurite 3.37.0 azurite-blob "stores are not tested against Azure"
 }

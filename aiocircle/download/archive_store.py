@@ -139,14 +139,6 @@ class ArchiveStore(Spool):
         """Tell that nothing of an earlier process is in this archive."""
         return False
 
-    def holds_case(self) -> bool:
-        """Tell that names which differ in letter case only are different members."""
-        return True
-
-    def stage(self, target: SafePath, chunks: Chunks, sha256: str = "") -> Staged:
-        """Take a whole file; its bytes stay in memory until it is published."""
-        return Staged(target, chunks=chunks, sha256=sha256)
-
     def publish(self, staged: Staged) -> None:
         """Append a file.
 
@@ -154,9 +146,6 @@ class ArchiveStore(Spool):
             StoreError: It cannot be written; the archive is of no use then.
         """
         self._add(staged.target, sum(map(len, staged.chunks)), _Chunks(staged.chunks))
-
-    def discard_staged(self, staged: Staged) -> None:
-        """Forget a file that is not going to be published."""
 
     def commit(self, part: Part, target: SafePath, size: int, announce: Announce = int) -> None:
         """Append a complete part of so many bytes.

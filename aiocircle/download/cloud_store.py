@@ -28,7 +28,7 @@ from aiocircle.download.objects import Bucket
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.spool import Spool
-from aiocircle.download.stores import Announce, Chunks, Staged, explained
+from aiocircle.download.stores import Announce, Staged, explained
 from aiocircle.errors import StoreError
 
 AT_ONCE = 32  # requests: a bucket answers slowly, and many at once
@@ -91,14 +91,6 @@ class CloudStore(Spool):
         except StoreError:
             return False
 
-    def holds_case(self) -> bool:
-        """Tell that names which differ in letter case only are different objects."""
-        return True
-
-    def stage(self, target: SafePath, chunks: Chunks, sha256: str = "") -> Staged:
-        """Take a whole file; its bytes stay in memory until it is published."""
-        return Staged(target, chunks=chunks, sha256=sha256)
-
     def publish(self, staged: Staged) -> None:
         """Store a file, with one request.
 
@@ -107,9 +99,6 @@ class CloudStore(Spool):
         """
         self._bucket.put(str(staged.target), b"".join(staged.chunks), staged.sha256)
         self._listings.note(staged.target, sum(map(len, staged.chunks)))
-
-    def discard_staged(self, staged: Staged) -> None:
-        """Forget a file that is not going to be published."""
 
     def commit(self, part: Part, target: SafePath, size: int, announce: Announce = int) -> None:
         """Send a complete part of so many bytes; if that fails, or is abandoned, nothing of it is left in the bucket.

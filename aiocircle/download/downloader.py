@@ -214,8 +214,7 @@ class Download:
     async def _let_go(self, threads: ThreadPoolExecutor, opened: ExitStack) -> None:
         """Record the last files and unlock the output; a disk that refuses even that shall not cost the report."""
         try:
-            with anyio.CancelScope(shield=True):
-                await in_thread(threads, opened.close)
+            await in_thread(threads, opened.close)
         except StoreError as error:
             self._stopped_by = self._stopped_by or error
         finally:
@@ -236,8 +235,7 @@ class Download:
         try:
             await self._work_with(transfer, claims, crowd, load)
         finally:
-            with anyio.CancelScope(shield=True):
-                await finish(small.drain())
+            await finish(small.drain())
 
     async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd, load: Load) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:

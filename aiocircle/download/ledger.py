@@ -75,7 +75,7 @@ class Ledger:
 
     def __init__(self, directory: Path, is_named: IsNamed | None = None) -> None:
         self._path = directory / LEDGER
-        self._is_named = is_named or _in(directory.parent)
+        self._is_named = is_named or _below(directory.parent)
         self._confirmed: list[str] = []
         self._failed: deque[Failed] = deque()
         self._resolved: deque[str] = deque()
@@ -105,11 +105,6 @@ class Ledger:
             self.flush()
         finally:
             self._rows.close()
-
-    @property
-    def was_empty(self) -> bool:
-        """Whether nothing was recorded when it was opened: then nothing needs to be looked up."""
-        return self._empty
 
     @property
     def is_empty(self) -> bool:
@@ -283,12 +278,14 @@ def _failure_row(failed: Failed) -> tuple[object, ...]:
     return identity, failed.target, failed.code, failed.reason, failed.ended, failed.layout, *values_of(failed.source)
 
 
-def _in(root: Path) -> IsNamed:
-    def is_named(target: str, size: int, inode: int, _sha256: str | None) -> bool:
-        try:
-            found = (root / target).lstat()
-        except OSError:
-            return False
-        return (found.st_size, found.st_ino) == (size, inode)
+def _below(root: Path) -> IsNamed:
+    return lambda target, size, inode, _sha256: has_inode(root / target, size, inode)
 
-    return is_named
+
+def has_inode(path: Path, size: int, inode: int) -> bool:
+    """Tell whether the file with this number, of so many bytes, stands under a name."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return (found.st_size, found.st_ino) == (size, inode)

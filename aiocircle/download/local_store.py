@@ -16,6 +16,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Self
 
+from aiocircle.download.ledger import has_inode
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import OWN_DIRECTORY, SafePath
 from aiocircle.download.spool import DIRECTORY, NEW_FILE, Spool, enter, write_chunks
@@ -72,11 +73,7 @@ class LocalStore(Spool):
 
     def is_named(self, target: str, size: int, inode: int, sha256: str | None) -> bool:  # noqa: ARG002 -- the inode tells
         """Tell whether the file with this number stands under a final name."""
-        try:
-            found = (self.root / target).lstat()
-        except OSError:
-            return False
-        return (found.st_size, found.st_ino) == (size, inode)
+        return has_inode(self.root / target, size, inode)
 
     def holds_case(self) -> bool:
         """Tell whether names that differ in letter case only are different files here."""

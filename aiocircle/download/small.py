@@ -58,7 +58,6 @@ class Whole:
     began: float
     ended: float
     let_go: Callable[[], None] | None = None
-    staged: Staged | None = field(default=None, init=False)
     sha256: str = field(default="", init=False)
     error: BaseException | None = field(default=None, init=False)
 

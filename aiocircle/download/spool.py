@@ -15,7 +15,7 @@ from typing import Self
 
 from aiocircle.download.parts import OLD_FILE, KeptParts, Part
 from aiocircle.download.paths import SafePath
-from aiocircle.download.stores import Chunks, explained
+from aiocircle.download.stores import Chunks, Staged, explained
 from aiocircle.errors import StoreError, UnsafePathError
 
 PARTS = "parts"
@@ -74,6 +74,17 @@ class Spool:
 
     def finish(self) -> None:
         """Note that a run has come to its end; files that have their names need nothing more."""
+
+    def holds_case(self) -> bool:
+        """Tell that names which differ in letter case only are different files; where a disk decides, it is asked."""
+        return True
+
+    def stage(self, target: SafePath, chunks: Chunks, sha256: str = "") -> Staged:
+        """Take a whole file; its bytes stay in memory until it is published."""
+        return Staged(target, chunks=chunks, sha256=sha256)
+
+    def discard_staged(self, staged: Staged) -> None:
+        """Forget a file that is not going to be published."""
 
     def begin(self, part: Part) -> None:
         """Open a part; it must be committed, kept or discarded."""

@@ -116,17 +116,14 @@ class Transfer:
         size = answer.size or 0
         if self.session.watched(TransferStarted):
             self.session.emit(TransferStarted(target=item.target, size=size))
-        validator = headers.get("ETag") or headers.get("Last-Modified")
-        self.small.add(Whole(item, chunks, size, validator, began, self.session.clock.wall()))
+        self.small.add(Whole(item, chunks, size, _told_validator(answer), began, self.session.clock.wall()))
         if self.session.watched(TransferProgress):
             self.session.emit(TransferProgress(target=item.target, received=size))
         return True
 
     async def present(self, target: SafePath, artifact: Source) -> int | None:
         """Return an artifact's size in bytes if it stands complete under its final name, else ``None``."""
-        if self.ledger.is_empty:
-            return None
-        return None if self.ledger.was_empty else await self.hop(self._present, target, artifact.identity)
+        return None if self.ledger.is_empty else await self.hop(self._present, target, artifact.identity)
 
     async def hop(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a blocking function in one of the threads."""
@@ -318,7 +315,7 @@ class _Arrival:
             self._item,
             self._gathered,
             size,
-            self._told_validator(),
+            _told_validator(self._answer),
             self._began,
             self._transfer.session.clock.wall(),
             None if self._inflow is None else self._give_back,
@@ -345,17 +342,13 @@ class _Arrival:
             raise
         transfer.ended(self._item, self._handed_over)
 
-    def _told_validator(self) -> str | None:
-        headers = self._answer.headers
-        return headers.get("ETag") or headers.get("Last-Modified")
-
     def _stored(self, size: int, sha256: str) -> Stored:
         """Return what is recorded of the file, which is complete now."""
         return Stored(
             source=self._artifact,
             target=self._item.target,
             size=size,
-            validator=self._told_validator(),
+            validator=_told_validator(self._answer),
             sha256=sha256,
             began=self._began,
             ended=self._transfer.session.clock.wall(),
@@ -378,6 +371,11 @@ class _Arrival:
                     await self._transfer.hop(store.keep if keep else store.discard, self._part)
         if self._handed_over and self._watched(TransferProgress):
             self._emit(TransferProgress(target=self._item.target, received=-self._handed_over))
+
+
+def _told_validator(answer: Answer) -> str | None:
+    """Return what the host gave to tell this object from others, weak or strong."""
+    return answer.headers.get("ETag") or answer.headers.get("Last-Modified")
 
 
 async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:

@@ -9,14 +9,17 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import object_servers
 import pytest
-from object_servers import SECRET, WEED, Server, s3_server
+from object_servers import SECRET, Server
 
 from aiocircle.testing import FakeArtifact, Simulator, World
 from aiocircle.testing.pytest_plugin import CircleciFactory
+
+s3 = object_servers.s3
 
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
@@ -43,14 +46,6 @@ def simulator(circleci_factory: CircleciFactory, world: World) -> Simulator:
 @pytest.fixture
 def run(aiocircle: Run, simulator: Simulator) -> Run:
     return lambda *arguments, **variables: aiocircle(*arguments, CIRCLE_HOST=simulator.url, **variables)
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if not WEED:
-        pytest.skip("NO TEST AGAINST S3: it needs SeaweedFS, which scripts/test installs")
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 def wanted(world: World, number: int = 7) -> dict[str, bytes]:

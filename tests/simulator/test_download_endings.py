@@ -1,11 +1,6 @@
 """What ends a run before its end, and what does not."""
 
-import os
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +9,7 @@ import attrs
 import pytest
 from downloads import SLUG, assert_no_parts, tree
 from faulty_downloads import MIB, both, client_of, download, world_of
+from refusing_machine import tiny_disk
 
 from aiocircle import Client, ItemOutcome, Timeouts
 from aiocircle.errors import (
@@ -120,26 +116,10 @@ def more_workflows(world: World, job: Job) -> list[str]:
     return [str(one.id) for one in more]
 
 
-@contextmanager
-def tiny_disk(where: Path) -> Iterator[Path]:
-    """A file system of its own with so little room that it is soon used up."""
-    where.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("A FULL DISK IS NOT TESTED: only root can mount one")
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(where)]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"A FULL DISK IS NOT TESTED: mounting one failed: {mounted.stderr.decode().strip()}")
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", "--lazy", str(where)], check=True)
-
-
 @pytest.mark.parametrize("size", [20_000, 300_000])
 async def test_a_full_disk_stops_the_run_and_the_next_one_goes_on_from_there(tmp_path: Path, size: int) -> None:
     world = world_of(*[FakeArtifact(f"{n}", size=size) for n in range(6_000_000 // size)])
-    with tiny_disk(tmp_path / "disk") as disk:
+    with tiny_disk(tmp_path / "disk", "4m") as disk:
         (disk / "ballast").write_bytes(bytes(2 * MIB))
         async with Simulator(world) as sim, client_of(sim) as client:
             report = await download(client, disk / "out", concurrency=4)

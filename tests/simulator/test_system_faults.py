@@ -6,12 +6,12 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from refusing_machine import without_privileges
 
 from aiocircle import Client, DownloadOptions, Report, RetryPolicy
 from aiocircle.download.ledger import Ledger
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.anyio
 
 SLUG = "gh/acme/web"
 KIB = 1024
-NOBODY = 65534
 
 SCRIPT = """
 import asyncio, os, resource, sys
@@ -147,21 +146,6 @@ async def test_a_disk_that_refuses_everything_from_some_moment_on_stops_the_run(
         assert report.failed < 50, "not every item has to find out for itself"
         assert (await download(client, tmp_path)).ok
     assert tree(tmp_path) == wanted(sim.world)
-
-
-@contextmanager
-def without_privileges(*owned: Path) -> Iterator[None]:
-    """Let root be nobody for a while, and own these."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for one in owned:
-        os.chown(one, NOBODY, NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+import pytest
 from attrs import frozen
 
 WEED = os.environ.get("WEED", "")
@@ -131,6 +132,14 @@ def s3_server(directory: Path) -> Iterator[Server]:
     }
     with running(command, directory, answers):
         yield Server(f"s3://{BUCKET}/some prefix", environ, f"{endpoint}/{BUCKET}")
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if not WEED:
+        pytest.skip("NO TEST AGAINST S3: it needs SeaweedFS, which scripts/test installs")
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @contextmanager

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import object_servers
 import pytest
-from object_servers import AZURITE, SECRET, WEED, Server, azure_server, s3_server
+from object_servers import AZURITE, SECRET, Server, azure_server
 
 from aiocircle.download.cloud_store import CloudStore
 from aiocircle.download.objects import PIECE
@@ -20,13 +21,7 @@ from aiocircle.errors import ConfigurationError, StoreError
 
 MIB = 1024 * 1024
 
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if not WEED:
-        pytest.skip("NO TEST AGAINST S3: it needs SeaweedFS, which scripts/test installs")
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
+s3 = object_servers.s3
 
 
 @pytest.fixture(scope="module")

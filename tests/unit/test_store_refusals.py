@@ -2,15 +2,13 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from refusing_machine import tiny_disk, without_privileges
 from store_paths import parts_of, path, write
 
 from aiocircle.download.local_store import LocalStore
@@ -19,23 +17,6 @@ from aiocircle.download.stores import explained
 from aiocircle.errors import StoreError, UnsafePathError
 
 MIB = 1024 * 1024
-NOBODY = 65534
-
-
-@contextmanager
-def tiny_disk(where: Path, size: str = "1m") -> Iterator[Path]:
-    """A file system of its own with so little room that it is soon used up."""
-    where.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("A FULL DISK IS NOT TESTED: only root can mount one")
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(where)]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"A FULL DISK IS NOT TESTED: mounting one failed: {mounted.stderr.decode().strip()}")
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", "--lazy", where], check=True)
 
 
 # --- what stands in the way ------------------------------------------------------------------------------------------
@@ -173,21 +154,6 @@ def test_a_full_disk_is_an_error_in_words_that_stops_the_run_and_leaves_nothing_
         assert sorted(found.name for found in store.root.iterdir()) == [".aiocircle", "small"]
         assert parts_of(store.root) == []
         write(store, path("after"), [b"x" * 1000])
-
-
-@contextmanager
-def without_privileges(*owned: Path) -> Iterator[None]:
-    """Let root be nobody for a while, and own these."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for one in owned:
-        os.chown(one, NOBODY, NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_writing_into_a_directory_that_may_not_be_written_is_refused_in_words_and_others_go_on(tmp_path: Path) -> None:
