@@ -33,6 +33,7 @@ from aiocircle.download.records import (
     Stored,
     values_of,
 )
+from aiocircle.download.stores import has_inode
 from aiocircle.errors import StoreError
 
 BATCH = 200
@@ -280,12 +281,3 @@ def _failure_row(failed: Failed) -> tuple[object, ...]:
 
 def _below(root: Path) -> IsNamed:
     return lambda target, size, inode, _sha256: has_inode(root / target, size, inode)
-
-
-def has_inode(path: Path, size: int, inode: int) -> bool:
-    """Tell whether the file with this number, of so many bytes, stands under a name."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return False
-    return (found.st_size, found.st_ino) == (size, inode)

@@ -16,11 +16,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Self
 
-from aiocircle.download.ledger import has_inode
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import OWN_DIRECTORY, SafePath
 from aiocircle.download.spool import DIRECTORY, NEW_FILE, Spool, enter, write_chunks
-from aiocircle.download.stores import Announce, Chunks, Staged, explained
+from aiocircle.download.stores import Announce, Chunks, Staged, explained, has_inode
 from aiocircle.errors import StoreError, UnsafePathError
 
 KEPT_PARENTS = 8  # open directories a thread keeps; parallel nodes take turns in a listing

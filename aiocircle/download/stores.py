@@ -161,6 +161,15 @@ class Store(Protocol):
         ...
 
 
+def has_inode(path: Path, size: int, inode: int) -> bool:
+    """Tell whether the file with this number, of so many bytes, stands under a name."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return (found.st_size, found.st_ino) == (size, inode)
+
+
 @contextmanager
 def explained(what: str, *, fatal: bool = False) -> Iterator[None]:
     """Turn what the system refuses into a ``StoreError`` in words."""
