@@ -6,7 +6,9 @@ One loop thread belongs to one client; any number of threads may call into it. W
 * Whatever ends a call early on the caller's side (Ctrl-C, or what another signal's handler raises) cancels it on the
   loop's side, and is raised when everything the call had begun is undone. A caller can be interrupted at any
   instruction, also before it has learnt that its call began; so giving up is itself a call, and since calls arrive in
-  the order in which they were made, it finds the other one running, over, or sees to it that it never begins.
+  the order in which they were made, it finds the other one running, over, or sees to it that it never begins. What is
+  waited with is a lock of the interpreter itself: conditions and futures are Python code, and who is interrupted in the
+  middle of them leaves them locked for both threads.
 * Closing cancels what runs for other threads, who get an error, and ends the thread. A loop left open is closed when
   the interpreter ends: a listing that is half read could otherwise wait for a thread that no longer runs.
 """
@@ -18,12 +20,11 @@ import functools
 import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from concurrent.futures import wait
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
 from typing import Any, Generic, TypeVar
 
 import anyio
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import start_blocking_portal
 
 from aiocircle.errors import ConfigurationError
 from aiocircle.pagination import Page, Paginator
@@ -43,10 +44,11 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._portal: BlockingPortal | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = ExitStack()
         self._thread: int | None = None
         self._calls: set[_Call[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._sources: set[AsyncGenerator[Any, None]] = set()
 
     def open(self, thing: AbstractAsyncContextManager[object]) -> None:
@@ -56,22 +58,23 @@ class LoopThread:
             ConfigurationError: It runs already.
         """
         with self._lock, ExitStack() as stack:
-            if self._portal is not None:
+            if self._loop is not None:
                 raise ConfigurationError("the client is open already")
             portal = stack.enter_context(start_blocking_portal("asyncio"))
             portal.call(thing.__aenter__)
             stack.callback(portal.call, self._end, thing)
             self._thread = portal.call(threading.get_ident)
             atexit.register(self.close)
+            loop = portal.call(asyncio.get_running_loop)
             self._ending = stack.pop_all()
-            self._portal = portal
+            self._loop = loop
 
     def close(self) -> None:
         """Cancel what runs, leave the thing, end the thread. Nothing happens if that was done before."""
-        if self._portal is not None:
+        if self._loop is not None:
             self.check()
         with self._lock:
-            self._portal = None
+            self._loop = None
             ending = self._ending.pop_all()
         with ending:
             atexit.unregister(self.close)
@@ -83,21 +86,21 @@ class LoopThread:
             await source.aclose()
         await thing.__aexit__(None, None, None)
 
-    def check(self) -> BlockingPortal:
-        """Return the way into the loop.
+    def check(self) -> asyncio.AbstractEventLoop:
+        """Return the loop.
 
         Raises:
             ConfigurationError: There is none: it is closed, or this is the loop's own thread.
         """
-        portal = self._portal
-        if portal is None:
+        loop = self._loop
+        if loop is None:
             raise _closed()
         if threading.get_ident() == self._thread:
             raise ConfigurationError(
                 "a callback of the client called the client, in the thread that would have to answer",
                 hint="hand what is to be done to a thread of your own",
             )
-        return portal
+        return loop
 
     def run(self, function: Callable[[], Awaitable[T]]) -> T:
         """Call a function in the loop and return what it comes to.
@@ -105,10 +108,10 @@ class LoopThread:
         Raises:
             ConfigurationError: The client is closed, or was closed meanwhile.
         """
-        portal = self.check()
-        call = _Call(function, self._calls, lambda: self._portal is not None)
+        loop = self.check()
+        call = _Call(function, self._calls, lambda: self._loop is not None)
         try:
-            return _result(portal, call)
+            return self._result(loop, call)
         except RuntimeError:
             if call.begun:
                 raise
@@ -116,7 +119,36 @@ class LoopThread:
         finally:
             if not call.over:
                 with suppress(RuntimeError):
-                    _result(portal, call.give_up)
+                    self._result(loop, call.give_up)
+
+    def _result(self, loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) -> T:
+        done = threading.Lock()
+        done.acquire()
+        values: list[T] = []
+        errors: list[BaseException] = []
+
+        async def carry_out() -> None:
+            try:
+                values.append(await function())
+            except BaseException as error:  # noqa: BLE001 -- it belongs to the thread that waits
+                errors.append(error)
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            done.release()
+
+        def begin() -> None:
+            task = loop.create_task(carry_out())
+            self._tasks.add(task)
+            task.add_done_callback(over)
+
+        loop.call_soon_threadsafe(begin)
+        while not done.acquire(timeout=ATTENTIVE):
+            if loop.is_closed():
+                break
+        if values:
+            return values[0]
+        raise next((error for error in errors if not isinstance(error, asyncio.CancelledError)), _closed())
 
     def pages(self, source: AsyncGenerator[Page[T], None]) -> Generator[Page[T], None, None]:
         """Yield what an asynchronous generator yields in the loop, and close it at the end, however that comes."""
@@ -137,13 +169,6 @@ class LoopThread:
             # thread; then closing the client is going to.
             with suppress(ConfigurationError):
                 self.run(close)
-
-
-def _result(portal: BlockingPortal, function: Callable[[], Awaitable[T]]) -> T:
-    future = portal.start_task_soon(function)
-    while not wait([future], ATTENTIVE).done:
-        pass
-    return future.result()
 
 
 class _Call(Generic[T]):

@@ -354,7 +354,7 @@ def test_interruptions_at_any_moment_leave_a_client_that_works(simulator: Simula
         with BlockingClient(TOKEN, host=HOST) as client:
             client.users, client.artifacts  # an import that is interrupted is not ours to mend
             before = client.run(tasks)
-            for step in range(200):
+            for step in range(600):
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.0001 * (step % 60))
                     client.users.me()
