@@ -32,6 +32,7 @@ GATHERED = 32  # files that make a hop worth its cost
 GATHERED_BYTES = 512 * 1024  # or bytes; the system takes them while the interpreter does something else
 GATHER_SECONDS = 0.004  # for which fewer wait for others
 MOST_FILES = 64  # in a hop
+RECORD = 4096  # bytes of memory that a file takes beside its own, roughly: of tiny ones there shall not be too many
 PATIENCE = 0.004  # seconds: the loop stands still for a hop that is likely to be over within that
 IMPATIENT_HOPS = 16  # after one that was not
 SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
@@ -107,7 +108,7 @@ class SmallFiles:
     def add(self, whole: Whole) -> None:
         """Take a file."""
         self._gathered.append(whole)
-        self._bytes += whole.size
+        self._bytes += whole.size + RECORD
         self._gathered_bytes += whole.size
         if self._is_worth_a_hop:
             self._hop()
@@ -179,7 +180,7 @@ class SmallFiles:
         elif each < SLOW_FILE / 2 and self._most_hops > 1 and not self._store.is_remote:
             self._most_hops -= 1
         for whole in batch:
-            self._bytes -= whole.size
+            self._bytes -= whole.size + RECORD
             if whole.let_go is not None:
                 whole.let_go()
             try:

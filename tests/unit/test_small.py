@@ -15,7 +15,7 @@ from aiocircle.download.ledger import Ledger
 from aiocircle.download.local_store import LocalStore
 from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Records, Source
-from aiocircle.download.small import GATHERED, SmallFiles, Whole
+from aiocircle.download.small import GATHERED, RECORD, SmallFiles, Whole
 from aiocircle.download.stores import Staged
 from aiocircle.download.transfer import in_thread
 from aiocircle.errors import AioCircleError, StoreError, UnsafePathError
@@ -136,6 +136,19 @@ async def test_where_the_disk_stands_still_the_loop_goes_on_and_what_is_in_memor
         Slow.gate.set()
         await waiting
         assert told == {"a": 101}
+        await small.drain()
+
+
+async def test_of_files_without_bytes_there_are_not_too_many_in_memory_either(tmp_path: Path) -> None:
+    Slow.gate = threading.Event()
+    async with opened(tmp_path, Slow, most_bytes=100 * RECORD) as (small, _):
+        full = []
+        for number in range(101):
+            small.add(whole(str(number), b""))
+            full.append(small.is_full)
+        assert full == [False] * 100 + [True]
+        Slow.gate.set()
+        await small.room()
         await small.drain()
 
 
