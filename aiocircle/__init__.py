@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiocircle.auth import Token as Token
     from aiocircle.blocking import BlockingClient as BlockingClient
     from aiocircle.client import Client as Client
+    from aiocircle.crawl.selection import Selection as Selection
     from aiocircle.download.downloader import Download as Download
     from aiocircle.download.filters import Shard as Shard
     from aiocircle.download.options import DownloadOptions as DownloadOptions
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from aiocircle.download.report import ItemOutcome as ItemOutcome
     from aiocircle.download.report import ItemStatus as ItemStatus
     from aiocircle.download.report import Report as Report
-    from aiocircle.download.selection import Selection as Selection
     from aiocircle.errors import AioCircleError as AioCircleError
     from aiocircle.events import Event as Event
     from aiocircle.pagination import Page as Page
@@ -46,7 +46,7 @@ _HOMES = {
     "aiocircle.client": "Client",
     "aiocircle.download.downloader": "Download",
     "aiocircle.download.options": "DownloadOptions",
-    "aiocircle.download.selection": "Selection",
+    "aiocircle.crawl.selection": "Selection",
     "aiocircle.download.filters": "Shard",
     "aiocircle.download.planfile": "Plan",
     "aiocircle.download.report": "ItemOutcome ItemStatus Report",

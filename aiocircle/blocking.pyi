@@ -43,11 +43,11 @@ from aiocircle.api.workflows import Rerun, Workflow
 from aiocircle.auth import AuthScheme, Token
 from aiocircle.client import Client
 from aiocircle.clock import Clock
+from aiocircle.crawl.selection import Selection, Slugs, Which
 from aiocircle.download.again import Missing
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
-from aiocircle.download.selection import Selection, Slugs, Which
 from aiocircle.events import EventHandler
 from aiocircle.portal import Listing as Listing
 from aiocircle.ratelimit.limiter import LimiterTotals

@@ -21,13 +21,13 @@ import anyio.to_thread
 from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
+from aiocircle.crawl.selection import Selection, Slugs, Which, check_alone, selected
 from aiocircle.download.again import Again, Missing, missing_in
 from aiocircle.download.artifacts import Artifacts
 from aiocircle.download.downloader import Download
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
-from aiocircle.download.selection import Selection, Slugs, Which, check_alone, selected
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
 from aiocircle.nearby import Reach

@@ -85,20 +85,53 @@ class Resource:
         start: str | int | None = None,
     ) -> Paginator[M]:
         """Return a listing of items of a class, beginning at a page token or offset."""
-        ask, split = _ASK.get(operation.pages, _nothing), _SPLIT[operation.pages or "items"]
-        operation.fill(path or {})  # a path that cannot be is refused here, not at the first page
 
-        async def fetch(token: str | None) -> tuple[Sequence[M], str | None]:
-            response = await self._ask(operation, path or {}, {**(query or {}), **ask(token)})
+        def decoded(items: Sequence[Any]) -> Sequence[M]:
+            return decode(list[cls], items, what=operation.name)  # type: ignore[valid-type]
+
+        key = cast("Callable[[M], Hashable]", attrgetter(*operation.key)) if operation.key else None
+        return self._paginator(operation, decoded, key, path or {}, query or {}, start)
+
+    def pairs(
+        self,
+        operation: Operation,
+        cls: type[M],
+        path: Mapping[str, object],
+        query: Mapping[str, object] | None = None,
+        *,
+        start: str | int | None = None,
+    ) -> Paginator[tuple[M, Mapping[str, Any]]]:
+        """Return a listing of items, each as an instance of a class and as the host gave it."""
+
+        def decoded(items: Sequence[Any]) -> Sequence[tuple[M, Mapping[str, Any]]]:
+            return list(zip(decode(list[cls], items, what=operation.name), items, strict=True))  # type: ignore[valid-type]
+
+        of_model = attrgetter(*operation.key) if operation.key else None
+        key = (lambda pair: of_model(pair[0])) if of_model is not None else None
+        return self._paginator(operation, decoded, key, path, query or {}, start)
+
+    def _paginator(
+        self,
+        operation: Operation,
+        decoded: Callable[[Sequence[Any]], Sequence[T]],
+        key: Callable[[T], Hashable] | None,
+        path: Mapping[str, object],
+        query: Mapping[str, object],
+        start: str | int | None,
+    ) -> Paginator[T]:
+        ask, split = _ASK.get(operation.pages, _nothing), _SPLIT[operation.pages or "items"]
+        operation.fill(path)  # a path that cannot be is refused here, not at the first page
+
+        async def fetch(token: str | None) -> tuple[Sequence[T], str | None]:
+            response = await self._ask(operation, path, {**query, **ask(token)})
             items, next_token = split(response.value, token)
             if not isinstance(items, list) or not (next_token is None or isinstance(next_token, str)):
                 raise _no_page(operation)
-            return decode(list[cls], items, what=operation.name), next_token  # type: ignore[valid-type]
+            return decoded(items), next_token
 
         def on_page(number: int, items: int) -> None:
             self._session.emit(PageFetched(operation=operation.name, number=number, items=items))
 
-        key = cast("Callable[[M], Hashable]", attrgetter(*operation.key)) if operation.key else None
         return Paginator(fetch, key=key, page_token=_token(start), what=operation.name, on_page=on_page)
 
 

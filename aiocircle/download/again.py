@@ -12,7 +12,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from aiocircle.api import Artifact, Artifacts, Jobs
-from aiocircle.download.crawl import JobRef
+from aiocircle.crawl.fanout import JobRef
 from aiocircle.download.downloader import Download
 from aiocircle.download.items import Item, source_of
 from aiocircle.download.layout import Layout

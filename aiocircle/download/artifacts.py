@@ -4,13 +4,13 @@ from contextlib import aclosing
 from typing import Unpack
 
 from aiocircle import api
+from aiocircle.crawl.selection import Selection, Slugs, Which, selected
 from aiocircle.download.filters import artifact_filter
 from aiocircle.download.layout import FIELDS
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.plan import JobListed, Listed, Planner, PlanStep
 from aiocircle.download.planfile import Packer, Plan
 from aiocircle.download.report import ItemOutcome, Tally, outcome_of
-from aiocircle.download.selection import Selection, Slugs, Which, selected
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import ItemPlanned, ListingEnded
 

@@ -21,8 +21,9 @@ import anyio
 from attrs import evolve
 
 from aiocircle.api import Artifact
+from aiocircle.crawl.fanout import JobRef, ListingFailed, Skipped
+from aiocircle.crawl.selection import Selection
 from aiocircle.download.capacity import Load, affordable
-from aiocircle.download.crawl import EXPIRED_FILE, JobRef, ListingFailed, Skipped
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
 from aiocircle.download.intake import Intake
@@ -36,8 +37,7 @@ from aiocircle.download.paths import Claims, DuplicateClaim
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Failed, Source
-from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
-from aiocircle.download.selection import Selection
+from aiocircle.download.report import EXPIRED_FILE, ItemOutcome, Report, Tally, outcome_of
 from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import Store
 from aiocircle.download.transfer import Transfer, in_thread

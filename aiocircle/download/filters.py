@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from attrs import field, frozen
 
 from aiocircle.api import Artifact
-from aiocircle.download.globs import glob_matcher
 from aiocircle.errors import ConfigurationError
+from aiocircle.globs import glob_matcher
 from aiocircle.transport import Answer
 
 OK = 200

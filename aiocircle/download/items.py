@@ -4,7 +4,7 @@ from attrs import define
 
 from aiocircle.api import Artifact
 from aiocircle.auth import safe_url
-from aiocircle.download.crawl import JobRef
+from aiocircle.crawl.fanout import JobRef
 from aiocircle.download.layout import ArtifactPlace
 from aiocircle.download.paths import PlacedPath
 from aiocircle.download.records import Source

@@ -1,4 +1,4 @@
-"""What to fetch: from a selection to jobs (`aiocircle.download.crawl`), from jobs to artifacts, as one stream.
+"""What to fetch: from a selection to jobs (`aiocircle.download.jobs`), from jobs to artifacts, as one stream.
 
 The artifacts of a few jobs are listed ahead of what is used, page by page, and come in the order of the jobs.
 """
@@ -9,9 +9,10 @@ from contextlib import aclosing
 from attrs import frozen
 
 from aiocircle.api import Artifact, Artifacts
-from aiocircle.download.ahead import in_turn
-from aiocircle.download.crawl import Crawl, Found, JobRef, ListingFailed, Skipped, guarded
-from aiocircle.download.selection import Selection
+from aiocircle.crawl.ahead import in_turn
+from aiocircle.crawl.fanout import JobRef, ListingFailed, Skipped, guarded
+from aiocircle.crawl.selection import Selection
+from aiocircle.download.jobs import Wanted, WantedJobs
 from aiocircle.session import Session
 
 AT_ONCE = 64  # artifacts in a step: what a step costs is shared by them
@@ -58,15 +59,15 @@ class Planner:
                 their listings is a ``ListingFailed`` instead.
         """
 
-        def begin(found: Found) -> AsyncGenerator[PlanStep, None]:
+        def begin(found: Wanted) -> AsyncGenerator[PlanStep, None]:
             return self._pages(found, alone=selection.job is not None)
 
-        jobs = Crawl(self._session, selection, self._fields).jobs()
+        jobs = WantedJobs(self._session, selection, self._fields).stream()
         async with aclosing(in_turn(jobs, begin, JOBS_AT_ONCE)) as found:
             async for one in found:
                 yield one
 
-    async def _pages(self, found: Found, *, alone: bool) -> AsyncGenerator[PlanStep, None]:
+    async def _pages(self, found: Wanted, *, alone: bool) -> AsyncGenerator[PlanStep, None]:
         if not isinstance(found, JobRef):
             yield found
             return

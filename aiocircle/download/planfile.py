@@ -17,7 +17,8 @@ from typing import Self
 from attrs import field, frozen
 
 from aiocircle.api import Artifact
-from aiocircle.download.crawl import JobRef
+from aiocircle.crawl.fanout import JobRef
+from aiocircle.crawl.selection import Selection
 from aiocircle.download.plan import AT_ONCE, JobListed, Listed, PlanStep
 from aiocircle.download.planlines import (
     VERSION,
@@ -30,7 +31,6 @@ from aiocircle.download.planlines import (
     parsed,
 )
 from aiocircle.download.report import Report
-from aiocircle.download.selection import Selection
 from aiocircle.download.stores import explained
 from aiocircle.endings import finish
 from aiocircle.errors import ConfigurationError

@@ -13,8 +13,8 @@ from uuid import UUID
 from attrs import asdict
 
 from aiocircle.api import Artifact
-from aiocircle.download.crawl import JobRef
-from aiocircle.download.selection import Selection
+from aiocircle.crawl.fanout import JobRef
+from aiocircle.crawl.selection import Selection
 from aiocircle.slugs import ProjectSlug
 
 VERSION = 1

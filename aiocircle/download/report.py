@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from aiocircle.download.crawl import EXPIRED_FILE, ListingFailed, Skipped
+from aiocircle.crawl.fanout import ListingFailed, Skipped
 from aiocircle.errors import AioCircleError, NotFoundError, PartialDownloadError
 from aiocircle.ratelimit.limiter import LimiterTotals
 
@@ -14,6 +14,7 @@ ItemStatus = Literal["stored", "present", "duplicate", "failed", "planned", "ski
 """``stored`` now; ``present`` from an earlier run; ``duplicate`` of an item of this run; ``failed``; ``planned`` in a
 dry run; ``skipped``, whether an artifact or a job, for a reason."""
 
+EXPIRED_FILE = "expired: the host lists the file and has it no longer"
 KEPT_OUTCOMES = 10_000  # failures and notes kept in memory; beyond that they are only counted
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from attrs import frozen
 
 from aiocircle.codec import Model, decode
-from aiocircle.download.selection import Selection
+from aiocircle.crawl.selection import Selection
 from aiocircle.errors import ConfigurationError, DecodeError
 
 TYPE_HEADER = "circleci-event-type"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aiocircle import Client, DownloadOptions, RetryPolicy, Selection
-from aiocircle.download.crawl import ListingFailed, Skipped
+from aiocircle.crawl.fanout import ListingFailed, Skipped
 from aiocircle.download.filters import Shard
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.errors import ConfigurationError, NotFoundError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiocircle.download.globs import glob_matcher
+from aiocircle.globs import glob_matcher
 
 
 @pytest.mark.parametrize(

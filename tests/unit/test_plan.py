@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiocircle.api import Workflow
-from aiocircle.download.crawl import newest_of_each_name
-from aiocircle.download.selection import Selection
+from aiocircle.crawl.fanout import newest_of_each_name
+from aiocircle.crawl.selection import Selection
 from aiocircle.errors import ConfigurationError
 from aiocircle.slugs import ProjectSlug
 

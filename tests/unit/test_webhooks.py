@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.download.selection import Selection
+from aiocircle.crawl.selection import Selection
 from aiocircle.errors import ConfigurationError, DecodeError, SignatureError
 from aiocircle.slugs import ProjectSlug
 from aiocircle.webhooks import (
