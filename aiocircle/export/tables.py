@@ -5,7 +5,7 @@ A table is what a sink is told before it takes rows. It is derived from a row cl
 
 import types
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -128,7 +128,12 @@ TABLES: Mapping[str, Table] = {
         Table("insights_summary", rows.WorkflowSummaryRow, ("project", "branch", "workflow_name"), is_snapshot=True),
         Table("schedules", rows.ScheduleRow, ("id",), is_snapshot=True),
         Table("contexts", rows.ContextRow, ("organization", "id"), is_snapshot=True),
-        Table("gaps", rows.GapRow, ("dataset", "project", "pipeline_id", "workflow_id", "job_number", "what")),
+        Table(
+            "gaps",
+            rows.GapRow,
+            ("dataset", "project", "pipeline_id", "workflow_id", "job_number", "what"),
+            is_snapshot=True,
+        ),
     )
 }
 
@@ -152,8 +157,13 @@ def as_json(column: Column) -> Callable[[Any], Any] | None:
 
 
 def text_of(moment: datetime) -> str:
-    """Return a moment in UTC as ISO 8601 text with ``Z``, with fractions of a second only where there are any."""
-    return moment.isoformat().replace("+00:00", "Z")
+    """Return a moment in UTC as ISO 8601 text with ``Z``; always with microseconds, so that texts sort as times do."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def utc(moment: datetime | None) -> datetime | None:
+    """Return a moment in UTC."""
+    return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 class Batch(NamedTuple):
