@@ -5,7 +5,7 @@ sort as the times do; truths are 0 and 1; lists and mappings are JSON texts, for
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -48,12 +48,12 @@ def upsertion(table: Table, *more: str) -> str:
     )
 
 
-def encoder(table: Table) -> Callable[[Iterable[_Row]], list[Sequence[Any]]]:
+def encoder(table: Table) -> Callable[[Iterable[_Row]], list[list[Any]]]:
     """Return what turns rows into parameters of statements."""
     return _mapper(table, {"time": lambda _: text_of, "json": lambda _: _dumps, "list": _list_encoder})
 
 
-def decoder(table: Table) -> Callable[[Iterable[_Row]], list[Sequence[Any]]]:
+def decoder(table: Table) -> Callable[[Iterable[_Row]], list[list[Any]]]:
     """Return what turns the results of queries back into rows' values; rows in lists are bare tuples."""
     return _mapper(
         table,
@@ -83,17 +83,34 @@ def _list_decoder(column: Column) -> Callable[[str], Any]:
 
 def _mapper(
     table: Table, of_kind: Mapping[Kind, Callable[[Column], Callable[[Any], Any]]]
-) -> Callable[[Iterable[_Row]], list[Sequence[Any]]]:
+) -> Callable[[Iterable[_Row]], list[list[Any]]]:
     changes = [
         (place, of_kind[column.kind](column)) for place, column in enumerate(table.columns) if column.kind in of_kind
     ]
 
-    def mapped(rows: Iterable[_Row]) -> list[Sequence[Any]]:
+    def mapped(rows: Iterable[_Row]) -> list[list[Any]]:
         values = [list(row) for row in rows]
         for place, change in changes:
             for row in values:
                 if row[place] is not None:
                     row[place] = change(row[place])
-        return values  # type: ignore[return-value]
+        return values
 
     return mapped
+
+
+def storable(values: Iterable[Any]) -> list[Any]:
+    """Return values that SQLite takes in place of such as it does not.
+
+    JSON may have halves of surrogate pairs, which no encoding has, and whole numbers of more than 64 bits. The first
+    become replacement characters, the second texts of their digits.
+    """
+    return [_storable(value) for value in values]
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value

@@ -65,6 +65,11 @@ class Table:
         """The names of its columns."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def owner(self) -> str:
+        """The column that says whose its rows are: a project's, or an organisation's."""
+        return "project" if "project" in self.names else self.names[0]
+
 
 def columns_of(row: type[tuple[Any, ...]]) -> tuple[Column, ...]:
     """Return the columns of a row class."""

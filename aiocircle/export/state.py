@@ -1,0 +1,378 @@
+"""The memory of an export: every row that was collected, and what of the history it covers.
+
+One SQLite database, ``.aiocircle/export.sqlite`` in the output. Rows and the marks that say how far they reach are
+committed together, so a kill at any moment loses at most what was not committed yet, and nothing is doubled: a row
+takes the place of the one of its key. The files of an export are written from here (`aiocircle.export.publishing`).
+
+What there is to know of the history (see `aiocircle.export.sweep` for what is made of it):
+
+* ``_sweeps``: per project, branch and datasets, from when to when pipelines are covered, and the page at which a
+  listing was broken off;
+* ``_pipelines``: which datasets are complete for a pipeline, and whether more may come of it;
+* ``_workflows``: which datasets are complete for a workflow that has ended.
+
+``_run`` counts the runs. In each table it is the run that saw a row last, which tells what is new since an output was
+written, and what a snapshot no longer has. A loss of power may cost the last commits, never the database
+(``synchronous=NORMAL``). One process at a time: the lock is SQLite's own and ends with the process.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from attrs import define, field, frozen
+
+from aiocircle.errors import ConfigurationError, StoreError
+from aiocircle.export.records import creation, decoder, encoder, quoted, storable, upsertion
+from aiocircle.export.tables import Batch, Table, text_of, utc
+
+FOLDER = ".aiocircle"
+STATE = "export.sqlite"
+VERSION = "1"
+READ_AT_ONCE = 2000  # rows
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _sweeps (
+    scope TEXT PRIMARY KEY, since TEXT, newest TEXT, token TEXT, token_since TEXT, token_newest TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _pipelines (
+    id TEXT PRIMARY KEY, project TEXT NOT NULL, number INTEGER, created_at TEXT, branch TEXT, state TEXT,
+    covered INTEGER NOT NULL, is_open INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _open_pipelines ON _pipelines (project, created_at) WHERE is_open;
+CREATE TABLE IF NOT EXISTS _workflows (id TEXT PRIMARY KEY, covered INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _published (target TEXT, name TEXT, run INTEGER NOT NULL, PRIMARY KEY (target, name));
+"""
+_PRAGMAS: Final = """
+PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;
+PRAGMA cache_size=-16384; PRAGMA temp_store=FILE;
+"""
+
+
+@frozen(kw_only=True)
+class Sweep:
+    """How far the pipelines of a scope are covered.
+
+    Attributes:
+        since: From when on; ``None`` together with ``newest`` is from the beginning.
+        newest: When the newest pipeline was created that is covered; ``None`` if no sweep has come to its end.
+        token: The page at which a sweep was broken off.
+        token_since: How far back that one was to go.
+        token_newest: When the newest pipeline was created that it saw.
+    """
+
+    since: datetime | None = None
+    newest: datetime | None = None
+    token: str | None = None
+    token_since: datetime | None = None
+    token_newest: datetime | None = None
+
+
+@frozen(kw_only=True)
+class PipelineMark:
+    """What is covered of a pipeline.
+
+    Attributes:
+        covered: The datasets, as bits.
+        is_open: More may come of it.
+    """
+
+    id: str
+    project: str
+    number: int | None
+    created_at: datetime | None
+    branch: str | None
+    state: str | None
+    covered: int
+    is_open: bool
+
+
+@define(eq=False)
+class Collected:
+    """Rows and marks that are to be committed together.
+
+    Attributes:
+        rows: By table.
+        pipelines: What is covered of pipelines.
+        workflows: Of workflows that have ended, by id.
+        sweeps: By scope.
+        checked: Pipeline and workflow ids whose gaps are looked for anew; of the pipeline itself with ``""``.
+        complete: Tables, and projects or organisations, of which all that there is was collected in this run.
+    """
+
+    rows: dict[Table, list[tuple[Any, ...]]] = field(factory=dict)
+    pipelines: list[PipelineMark] = field(factory=list)
+    workflows: dict[str, int] = field(factory=dict)
+    sweeps: dict[str, Sweep] = field(factory=dict)
+    checked: list[tuple[str, str]] = field(factory=list)
+    complete: list[tuple[Table, str]] = field(factory=list)
+    count: int = 0
+
+    def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows of a table."""
+        self.rows.setdefault(table, []).extend(rows)
+        self.count += len(rows)
+
+
+class State:
+    """The state of one output directory. Everything blocks; use it in one thread at a time.
+
+    Args:
+        directory: The output.
+        origin: The host whose data it is.
+        raw: Items are kept as the host gave them.
+
+    Raises:
+        StoreError: It cannot be written, or another process uses it.
+        ConfigurationError: It is of another host, or of the other kind.
+    """
+
+    def __init__(self, directory: Path, *, origin: str, raw: bool) -> None:
+        self._path = directory / FOLDER / STATE
+        self._tables: dict[str, Table] = {}
+        with self._explained():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            try:
+                self._connection.executescript(_PRAGMAS)
+                self._check({"version": VERSION, "host": origin, "rows": "raw" if raw else "typed"})
+                self.run = self._begin_run()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def close(self) -> None:
+        """Close it."""
+        with self._explained():
+            self._connection.close()
+
+    def use(self, tables: Iterable[Table]) -> None:
+        """Make tables ready to take rows."""
+        with self._explained():
+            for table in tables:
+                self._connection.execute(creation(table, '"_run" INTEGER NOT NULL'))
+                self._tables[table.name] = table
+
+    # --- what was collected -------------------------------------------------------------------------------------------
+
+    def save(self, collected: Collected) -> None:
+        """Commit rows and marks, all of them or none."""
+        with self._explained(), self._transaction():
+            run = self._connection.execute
+            for pipeline, workflow in collected.checked:
+                run("DELETE FROM gaps WHERE pipeline_id = ? AND workflow_id = ?", (pipeline, workflow))
+            for table, rows in collected.rows.items():
+                self._put(table, rows)
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO _pipelines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*_values(mark), self.run) for mark in collected.pipelines],
+            )
+            self._connection.executemany("INSERT OR REPLACE INTO _workflows VALUES (?, ?)", collected.workflows.items())
+            for scope, sweep in collected.sweeps.items():
+                times = map(_maybe_text, (sweep.since, sweep.newest, sweep.token_since, sweep.token_newest))
+                since, newest, token_since, token_newest = times
+                values = (scope, since, newest, sweep.token, token_since, token_newest)
+                run("INSERT OR REPLACE INTO _sweeps VALUES (?, ?, ?, ?, ?, ?)", values)
+            for table, scope in collected.complete:
+                where = f'{quoted(table.owner)} = ? AND "_run" <> ?'
+                run(f"DELETE FROM {quoted(table.name)} WHERE {where}", (scope, self.run))  # noqa: S608 -- names of ours
+
+    def _put(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        statement = upsertion(table, "_run")
+        values = encoder(table)(rows)
+        for row in values:
+            row.append(self.run)
+        try:
+            self._connection.executemany(statement, values)
+        except (UnicodeEncodeError, OverflowError):
+            self._connection.executemany(statement, map(storable, values))
+
+    # --- what is covered ----------------------------------------------------------------------------------------------
+
+    def sweep(self, scope: str) -> Sweep:
+        """Return how far the pipelines of a scope are covered."""
+        with self._explained():
+            found = self._connection.execute("SELECT * FROM _sweeps WHERE scope = ?", (scope,)).fetchone()
+        if found is None:
+            return Sweep()
+        _, since, newest, token, token_since, token_newest = found
+        times = {"since": since, "newest": newest, "token_since": token_since, "token_newest": token_newest}
+        return Sweep(token=token, **{name: _maybe_time(text) for name, text in times.items()})
+
+    def closed(self, pipelines: Sequence[str], datasets: int) -> set[str]:
+        """Return which of some pipelines are complete for datasets, with nothing more to come."""
+        return self._covered("_pipelines", "is_open = 0 AND", pipelines, datasets)
+
+    def seen(self, pipelines: Sequence[str], datasets: int) -> set[str]:
+        """Return which of some pipelines this run has completed, whether or not more may come of them."""
+        return self._covered("_pipelines", f"run = {self.run} AND", pipelines, datasets)
+
+    def ended(self, workflows: Sequence[str], datasets: int) -> set[str]:
+        """Return which of some workflows have ended and are complete for datasets."""
+        return self._covered("_workflows", "", workflows, datasets)
+
+    def open_pipelines(self, project: str, branch: str | None, since: datetime | None) -> list[PipelineMark]:
+        """Return pipelines of which more may come and that this run has not seen, the newest first; a part of them."""
+        query = (
+            "SELECT id, project, number, created_at, branch, state, covered, is_open FROM _pipelines "
+            "WHERE is_open AND project = ? AND run <> ? AND (? IS NULL OR branch = ?) AND created_at >= ? "
+            "ORDER BY created_at DESC LIMIT ?"
+        )
+        values = (project, self.run, branch, branch, _maybe_text(since) or "", READ_AT_ONCE)
+        with self._explained():
+            return [_mark(*found) for found in self._connection.execute(query, values)]
+
+    def _covered(self, table: str, condition: str, ids: Sequence[str], datasets: int) -> set[str]:
+        places = ", ".join("?" * len(ids))
+        query = f"SELECT id FROM {table} WHERE {condition} covered & ? = ? AND id IN ({places})"  # noqa: S608 -- names of ours
+        with self._explained():
+            return {found for (found,) in self._connection.execute(query, (datasets, datasets, *ids))}
+
+    # --- what is to be written ----------------------------------------------------------------------------------------
+
+    def count(self, table: Table, *, new: bool = False) -> int:
+        """Return the number of a table's rows, or of those that this run has seen."""
+        where = f'WHERE "_run" = {self.run}' if new else ""
+        with self._explained():
+            found = self._connection.execute(f"SELECT count(*) FROM {quoted(table.name)} {where}").fetchone()  # noqa: S608
+        return int(found[0])
+
+    def published(self, target: str, table: Table) -> int:
+        """Return the run whose rows an output had last of a table; 0 if it had none."""
+        query = "SELECT run FROM _published WHERE target = ? AND name = ?"
+        with self._explained():
+            found = self._connection.execute(query, (target, table.name)).fetchone()
+        return int(found[0]) if found else 0
+
+    def set_published(self, target: str, tables: Iterable[Table]) -> None:
+        """Record that an output has all rows of tables."""
+        with self._explained():
+            values = [(target, table.name, self.run) for table in tables]
+            self._connection.executemany("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
+
+    def rows(self, table: Table, *, newer_than: int = 0, day: int = 0) -> Iterator[Batch]:
+        """Yield a table's rows, in the order in which they were first seen.
+
+        Args:
+            table: The table.
+            newer_than: Only rows that a later run than this one saw.
+            day: So many characters of the dates by which rows are ordered within projects: 10 for days, 7 for months.
+                With ``newer_than`` all rows of those projects and days that have newer ones.
+        """
+        columns = ", ".join(map(quoted, table.names))
+        where, order = '"_run" > ?', "rowid"
+        if day:
+            parts = quoted(table.owner)
+            if table.date is not None:
+                parts += f", coalesce(substr({quoted(table.date)}, 1, {day}), '')"
+            order = f"{parts}, rowid"
+            if newer_than:
+                newer = f'SELECT {parts} FROM {quoted(table.name)} WHERE "_run" > ?'  # noqa: S608 -- names of ours
+                where = f"({parts}) IN ({newer})"
+        query = f"SELECT {columns} FROM {quoted(table.name)} WHERE {where} ORDER BY {order}"  # noqa: S608 -- names of ours
+        decoded = decoder(table)
+        with self._explained():
+            cursor = self._connection.execute(query, (newer_than,))
+            while found := cursor.fetchmany(READ_AT_ONCE):
+                yield Batch(table, decoded(found))  # type: ignore[arg-type]  # lists serve as rows
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _check(self, wanted: Mapping[str, str]) -> None:
+        with self._transaction():
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                self._connection.execute(statement)
+            for name, value in wanted.items():
+                self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
+        known = dict(self._connection.execute("SELECT name, value FROM about"))
+        if known["version"] != VERSION:
+            raise ConfigurationError(f"{self._path} is of another version of aiocircle", hint="choose a new output")
+        for name, value in wanted.items():
+            if known[name] != value:
+                raise ConfigurationError(
+                    f"{self._path.parent.parent} holds {known[name]} {name} and cannot take {value} ones"
+                    if name == "rows"
+                    else f"{self._path.parent.parent} holds an export of {known[name]}, and this one is of {value}",
+                    hint="choose a new output with -o",
+                )
+
+    def _begin_run(self) -> int:
+        with self._transaction():
+            found = self._connection.execute("SELECT value FROM about WHERE name = 'run'").fetchone()
+            run = int(found[0]) + 1 if found else 1
+            self._connection.execute("INSERT OR REPLACE INTO about VALUES ('run', ?)", (str(run),))
+        return run
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise StoreError(f"{self._path}: {_REASONS.get(code, str(error))}", hint=_HINTS.get(code)) from None
+        except OSError as error:
+            raise StoreError(f"{self._path.parent}: {error.strerror}") from None
+
+
+_REASONS: Final = {
+    sqlite3.SQLITE_BUSY: "another export writes to this output",
+    sqlite3.SQLITE_NOTADB: "this is not the state of an export",
+    sqlite3.SQLITE_FULL: "the disk is full",
+}
+_HINTS: Final = {
+    sqlite3.SQLITE_BUSY: "wait for its end, or choose another output with -o",
+    sqlite3.SQLITE_NOTADB: "choose another output with -o",
+    sqlite3.SQLITE_FULL: "free some space and run the same command again: what was collected is kept",
+    sqlite3.SQLITE_IOERR: "is the disk full or broken? run the same command again when it is not",
+    sqlite3.SQLITE_READONLY: "choose an output on a file system that can be written to",
+    sqlite3.SQLITE_CANTOPEN: "may this user write there, and are there open files left (ulimit -n)?",
+}
+
+
+def _values(mark: PipelineMark) -> tuple[Any, ...]:
+    created_at = _maybe_text(mark.created_at) or ""
+    return (mark.id, mark.project, mark.number, created_at, mark.branch, mark.state, mark.covered, mark.is_open)
+
+
+def _mark(
+    id: str,  # noqa: A002 -- the column's name
+    project: str,
+    number: int | None,
+    created_at: str,
+    branch: str | None,
+    state: str | None,
+    covered: int,
+    is_open: int,
+) -> PipelineMark:
+    return PipelineMark(
+        id=str(UUID(id)),
+        project=project,
+        number=number,
+        created_at=_maybe_time(created_at),
+        branch=branch,
+        state=state,
+        covered=covered,
+        is_open=bool(is_open),
+    )
+
+
+def _maybe_text(moment: datetime | None) -> str | None:
+    moment = utc(moment)
+    return None if moment is None else text_of(moment)
+
+
+def _maybe_time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
