@@ -33,6 +33,8 @@ PROJECTS_AT_ONCE = 2
 PIPELINES_AT_ONCE = 8  # listings of workflows, and so below; enough to hide one round trip behind others
 WORKFLOWS_AT_ONCE = 8
 EXPIRED = "expired: the host does not know it any more"
+ENDED = frozenset({"success", "failed", "error", "canceled", "unauthorized", "not_run"})
+"""Statuses of workflows that have come to their end."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
