@@ -21,6 +21,7 @@
     ├─ PaginationError             items: what came before is kept
     ├─ DecodeError                 problems: every path that did not fit
     ├─ SignatureError              a webhook's signature is absent, malformed or wrong
+    ├─ PartialExportError          some listings of an export failed
     └─ DownloadError
        ├─ UnsafePathError          an artifact's name, or what stands at its place, would lead outside the output
        ├─ UnsafeAddressError       an artifact's address, or a redirect of it, may not be followed
@@ -314,3 +315,9 @@ class PartialDownloadError(DownloadError):
     def __init__(self, message: str, *, report: Any, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.report = report
+
+
+class PartialExportError(AioCircleError):
+    """Some listings of an export failed; the rows of the others are complete."""
+
+    code = "partial"

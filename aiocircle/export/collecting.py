@@ -4,8 +4,8 @@ The stream has the order of the listings, so a mark stands behind all it is abou
 behind its jobs and what there is of them, that a page is behind the last of its pipelines. Whatever has come so far can
 be committed at any moment. It is when there are many rows, and behind each page.
 
-What cannot be had becomes a row of ``gaps``. Its pipeline stays open then and is looked at again by the next run, unless
-the host has forgotten it, which no repetition would change.
+What cannot be had becomes a row of ``gaps``. Its pipeline stays open then and is looked at again by the next run,
+unless the host has forgotten it, which no repetition would change.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ from aiocircle.crawl.selection import Selection
 from aiocircle.events import RowsCollected
 from aiocircle.export.convert import job_row, pipeline_row, workflow_row
 from aiocircle.export.datasets import FANNED_OUT, OF_JOBS, bits_of
-from aiocircle.export.details import Details, Missing, Pair, Pairs
+from aiocircle.export.details import PIPELINES_AT_ONCE, Details, Missing, Pair, Pairs
 from aiocircle.export.rows import GapRow, RawRow
 from aiocircle.export.state import Collected, PipelineMark, State
 from aiocircle.export.sweep import Asks, PageRead, Period, Sweeper
@@ -125,6 +125,7 @@ class Collector:
         Raises:
             AioCircleError: What was selected cannot be listed at all, or saved.
         """
+        self._collected.checked.append(("", ""))
         streams = [*([self._fan_out()] if self._fanned_out else []), *others]
         async with aclosing(in_turn(each(streams), lambda stream: stream, len(streams) + 2)) as everything:
             async for one in everything:
@@ -135,7 +136,7 @@ class Collector:
 
     def _fan_out(self) -> AsyncGenerator[Any, None]:
         selection = Selection(self._projects, all=True, branch=self._period.branch, all_reruns=True)
-        crawl = Crawl(self._session, selection, self._choose)
+        crawl = Crawl(self._session, selection, self._choose, PIPELINES_AT_ONCE)
         sweeper = Sweeper(crawl, self._state, self._ask, self._period, self._bits, goes_on=self._below_pipelines)
 
         def pipelines(slug: ProjectSlug) -> AsyncGenerator[Any, None]:

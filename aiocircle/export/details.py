@@ -1,5 +1,6 @@
 """What has to be asked for job by job: details, artifacts and tests, as a stage behind the fan-out."""
 
+import functools
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -8,13 +9,15 @@ from attrs import frozen
 
 from aiocircle.api import Artifact, JobDetails, TestResult, operations
 from aiocircle.crawl.ahead import in_turn
-from aiocircle.crawl.fanout import JobFound, ListingFailed, Skipped, guarded
+from aiocircle.crawl.fanout import JobFound, ListingFailed, Skipped, each, guarded
 from aiocircle.export.convert import artifact_row, details_row, test_row
 from aiocircle.export.datasets import OF_JOBS
 from aiocircle.resource import Resource
 from aiocircle.session import Session
 
-JOBS_AT_ONCE = 16
+PIPELINES_AT_ONCE = 48
+JOBS_AT_ONCE = 128  # whatever else passes by takes one of these places
+READY = 2  # the job, or pages
 
 Pair = tuple[tuple[Any, ...], Mapping[str, Any]]
 """A row, and the item as the host gave it."""
@@ -55,18 +58,22 @@ class Details:
 
     def behind(self, stream: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
         """Yield what comes, and behind each job what there is of it."""
-        return in_turn(stream, self._of, JOBS_AT_ONCE) if self._datasets else stream
+        return in_turn(stream, self._of, JOBS_AT_ONCE, READY) if self._datasets else stream
 
     async def _of(self, found: object) -> AsyncGenerator[Any, None]:
         yield found
         if not isinstance(found, JobFound) or not _has_run(found):
             return
-        for dataset in self._datasets:
-            what = f"{dataset.replace('_', ' ')} of job {found.ref.job_number}"
-            listing = guarded(self._ask[dataset](found), what, alone=False, job=found.ref)
-            async with aclosing(listing) as stream:
-                async for one in stream:
-                    yield one if isinstance(one, Pairs) else Missing(dataset, one)
+        listings = in_turn(each(self._datasets), functools.partial(self._dataset, found), len(OF_JOBS) + 1, READY)
+        async with aclosing(listings) as stream:
+            async for one in stream:
+                yield one
+
+    async def _dataset(self, found: JobFound, dataset: str) -> AsyncGenerator[Pairs | Missing, None]:
+        what = f"{dataset.replace('_', ' ')} of job {found.ref.job_number}"
+        async with aclosing(guarded(self._ask[dataset](found), what, alone=False, job=found.ref)) as stream:
+            async for one in stream:
+                yield one if isinstance(one, Pairs) else Missing(dataset, one)
 
     async def _details(self, found: JobFound) -> AsyncGenerator[Pairs, None]:
         path = {"slug": found.ref.slug, "number": found.ref.job_number}

@@ -257,6 +257,12 @@ class State:
             found = self._connection.execute(f"SELECT count(*) FROM {quoted(table.name)} {where}").fetchone()  # noqa: S608
         return int(found[0])
 
+    def newest(self, table: Table) -> int:
+        """Return the run that saw a row of a table last; 0 if it has none."""
+        with self._explained():
+            found = self._connection.execute(f'SELECT max("_run") FROM {quoted(table.name)}').fetchone()  # noqa: S608
+        return int(found[0] or 0)
+
     def published(self, target: str, table: Table) -> int:
         """Return the run whose rows an output had last of a table; 0 if it had none."""
         query = "SELECT run FROM _published WHERE target = ? AND name = ?"

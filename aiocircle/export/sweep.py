@@ -13,6 +13,7 @@ Pipelines can only be listed from the newest on, page by page, and when one was 
   in every run, however old they are, until the host has forgotten them.
 """
 
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ from aiocircle.export.state import PipelineMark, State, Sweep
 from aiocircle.slugs import ProjectSlug
 
 T = TypeVar("T")
+
+RECENT = 2000  # pipelines that may have been handed out without being saved yet: many more than are under way
 
 
 class Asks(Protocol):
@@ -90,15 +93,19 @@ class Sweeper:
         """
         scope = f"{slug} {self._datasets} {self._period.branch or ''}"
         sweep = await self._ask(self._state.sweep, scope)
+        recent: deque[UUID] = deque(maxlen=RECENT)
         for token in (sweep.token, None) if sweep.token is not None else (None,):
             async with aclosing(self._sweep(slug, scope, sweep, token)) as found:
                 async for one in found:
                     if isinstance(one, PageRead):
                         sweep = one.sweep
+                    else:
+                        recent.append(one.pipeline.id)
                     yield one
         async with aclosing(self._open_ones(slug)) as pipelines:
             async for pipeline in pipelines:
-                yield pipeline
+                if pipeline.pipeline.id not in recent:
+                    yield pipeline
 
     async def _sweep(
         self, slug: ProjectSlug, scope: str, before: Sweep, token: str | None
