@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from aiocircle.testing.answers import Json, timestamp
+from aiocircle.testing.answers import Answers, Json, timestamp
 from aiocircle.testing.ids import Address, Kind
 from aiocircle.testing.records import Pipeline, Project, Workflow
 from aiocircle.testing.world import World
@@ -22,6 +22,7 @@ RECENT = 20
 """So many of the newest pipelines say which workflows, jobs and branches there are."""
 
 _CREDITS = 120
+_LAST_RUNS, _MOST_TESTS = 10, 10
 _SLOTS = {"daily": (timedelta(days=1), 7), "hourly": (timedelta(hours=1), 48)}
 
 
@@ -71,6 +72,61 @@ class Measures:
             "metrics": metrics,
             "trends": dict.fromkeys((*trends, *more), 1.0),
             "workflow_names": self.workflow_names(project),
+        }
+
+    def project_summary(self, project: Project, window: str, branches: Sequence[str], names: Sequence[str]) -> Json:
+        """Return ``GET /insights/pages/{slug}/summary``; no branches or names are all of them."""
+        runs, failed = self._counts(window)
+        workflows = [name for name in self.workflow_names(project) if name in names or not names]
+        known: list[str] = self.branches(project)["branches"]
+        wanted = [branch for branch in known if branch in branches or not branches]
+        part = {"total_credits_used": _CREDITS * runs, "p95_duration_secs": 660.0, "total_runs": runs}
+        metrics = part | {"success_rate": _rate(runs, failed)}
+        trends = dict.fromkeys(metrics, 1.0)
+        return {
+            **self._ids(project),
+            "project_data": _summary(runs, failed, 600),
+            "project_workflow_data": [
+                {"workflow_name": name, "metrics": metrics, "trends": trends} for name in workflows
+            ],
+            "project_workflow_branch_data": [
+                {"workflow_name": name, "branch": branch, "metrics": metrics, "trends": trends}
+                for name in workflows
+                for branch in wanted
+            ],
+            "all_branches": known,
+            "all_workflows": self.workflow_names(project),
+        }
+
+    def org_summary(self, projects: Sequence[Project], window: str, names: Sequence[str]) -> Json:
+        """Return ``GET /insights/{org-slug}/summary``; no names are all projects."""
+        runs, failed = self._counts(window)
+        wanted = [project for project in projects if project.name in names or not names]
+        whole = _summary(runs, failed, 600)
+        parts = ("total_credits_used", "total_duration_secs", "total_runs", "success_rate")
+        each = {word: {part: whole[word][part] for part in parts} for word in ("metrics", "trends")}
+        return {
+            "org_data": _summary(runs * len(wanted), failed * len(wanted), 600),
+            "org_project_data": [{"project_name": project.name, **each} for project in wanted],
+            "all_projects": [project.name for project in projects],
+        }
+
+    def test_metrics(self, project: Project, name: str, answers: Answers) -> Json:
+        """Return ``GET /insights/{slug}/workflows/{name}/test-metrics``: what the tests of the last runs did."""
+        runs = [(pipeline, run) for pipeline, run in self._recent(project) if run.name == name and run.id]
+        told = [_TestRun(pipeline.number, run, answers) for pipeline, run in runs[:_LAST_RUNS]]
+        tests = _test_statistics(told)
+        failing = sorted((test for test in tests if test["failed_runs"]), key=lambda test: -test["failed_runs"])
+        slowest = sorted(tests, key=lambda test: -test["p95_duration"])
+        counts = [run.counts for run in told]
+        return {
+            "average_test_count": sum(count["total"] for count in counts) // max(len(counts), 1),
+            "most_failed_tests": failing[:_MOST_TESTS],
+            "most_failed_tests_extra": max(0, len(failing) - _MOST_TESTS),
+            "slowest_tests": slowest[:_MOST_TESTS],
+            "slowest_tests_extra": max(0, len(slowest) - _MOST_TESTS),
+            "total_test_runs": len(told),
+            "test_runs": [run.json() for run in told],
         }
 
     def slots(self, names: Sequence[str], granularity: str, begin: datetime, end: datetime) -> Iterator[Json]:
@@ -136,12 +192,71 @@ class Measures:
         }
 
 
+class _TestRun:
+    """The tests of one run of a workflow."""
+
+    def __init__(self, number: int, run: Workflow, answers: Answers) -> None:
+        self._number = number
+        self._run = run
+        self.tests = [(job.name, answers.test(job, index)) for job in run.jobs for index in range(job.tests)]
+        results = [test["result"] for _, test in self.tests]
+        self.counts = {word: results.count(word) for word in ("error", "failure", "skipped", "success")}
+        self.counts["total"] = len(results)
+
+    def json(self) -> Json:
+        """Return an item of ``test_runs``."""
+        return {
+            "pipeline_number": self._number,
+            "workflow_id": self._run.id,
+            "success_rate": _rate(self.counts["total"], self.counts["failure"]),
+            "test_counts": self.counts,
+        }
+
+
+def _test_statistics(runs: Sequence[_TestRun]) -> list[Json]:
+    """Return figures of each test, in the order of their first runs."""
+    found: dict[tuple[str, str, str], list[Json]] = {}
+    for run in runs:
+        for job_name, test in run.tests:
+            found.setdefault((job_name, test["classname"], test["name"]), []).append(test)
+    return [
+        {
+            "p95_duration": sorted(float(test["run_time"]) for test in tests)[(len(tests) - 1) * 95 // 100],
+            "total_runs": len(tests),
+            "classname": classname,
+            "failed_runs": failed,
+            "flaky": 0 < failed < len(tests),
+            "source": tests[0]["source"],
+            "file": tests[0].get("file"),
+            "job_name": job_name,
+            "test_name": name,
+        }
+        for (job_name, classname, name), tests in found.items()
+        for failed in [sum(test["result"] == "failure" for test in tests)]
+    ]
+
+
+def _rate(runs: int, failed: int) -> float:
+    return (runs - failed) / runs if runs else 0.0
+
+
+def _summary(runs: int, failed: int, seconds: int) -> Json:
+    metrics = {
+        "total_runs": runs,
+        "total_duration_secs": runs * seconds,
+        "total_credits_used": _CREDITS * runs,
+        "success_rate": _rate(runs, failed),
+        "throughput": 12.5,
+    }
+    return {"metrics": metrics, "trends": dict.fromkeys(metrics, 1.0)}
+
+
 def _metrics(runs: int, failed: int, seconds: int) -> Json:
     return {
         "total_runs": runs,
         "successful_runs": runs - failed,
         "failed_runs": failed,
-        "success_rate": (runs - failed) / runs if runs else 0.0,
+        "success_rate": _rate(runs, failed),
         "total_credits_used": _CREDITS * runs,
         "throughput": 12.5,
         "duration_metrics": {

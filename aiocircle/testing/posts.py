@@ -11,6 +11,7 @@ from aiocircle.testing.exchange import Answer, json_answer, message_answer
 from aiocircle.testing.ids import Kind
 from aiocircle.testing.pages import number_of
 from aiocircle.testing.records import Job, Pipeline, Project, Workflow
+from aiocircle.testing.usage import UsageExports
 from aiocircle.testing.world import World
 
 Action = Callable[..., Answer | None]
@@ -26,7 +27,7 @@ class RefusedError(Exception):
 class Posts:
     """Changes one world."""
 
-    def __init__(self, world: World, catalogue: Catalogue) -> None:
+    def __init__(self, world: World, catalogue: Catalogue, usage: UsageExports) -> None:
         self._world = world
         self._catalogue = catalogue
         self._actions: dict[str, Action] = {
@@ -39,6 +40,7 @@ class Posts:
             "job.cancel": self._cancel_by_id,
             "project.envvar.create": self._create_env_var,
             "project.envvar.delete": self._delete_env_var,
+            "usage.create": usage.create,
         }
 
     def __contains__(self, name: str) -> bool:

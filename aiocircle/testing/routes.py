@@ -12,12 +12,13 @@ from aiocircle.testing.insights import Insights
 from aiocircle.testing.pages import Handlers, Lister, Page, PageTokens, Query, UnknownPageTokenError, number_of
 from aiocircle.testing.posts import Posts
 from aiocircle.testing.settings import Settings
+from aiocircle.testing.usage import UsageExports
 from aiocircle.testing.world import World
 
 SHORT_PROVIDERS = {"github": "gh", "bitbucket": "bb"}
 PREFIX = "/api/v2"
 
-# {slug} stands for three segments, any other name for one. The longer pattern comes first where two could match.
+# {slug} stands for three segments, {org} for two, any other for one. Where two could match the longer comes first.
 _GETS = (
     ("me", "/me"),
     ("me.collaborations", "/me/collaborations"),
@@ -45,16 +46,20 @@ _GETS = (
     ("insights.timeseries", "/insights/time-series/{slug}/workflows/{name}/jobs"),
     ("insights.jobs", "/insights/{slug}/workflows/{name}/jobs"),
     ("insights.summary", "/insights/{slug}/workflows/{name}/summary"),
+    ("insights.tests", "/insights/{slug}/workflows/{name}/test-metrics"),
     ("insights.workflow", "/insights/{slug}/workflows/{name}"),
     ("insights.workflows", "/insights/{slug}/workflows"),
     ("insights.branches", "/insights/{slug}/branches"),
     ("insights.flaky", "/insights/{slug}/flaky-tests"),
+    ("insights.project", "/insights/pages/{slug}/summary"),
+    ("insights.organization", "/insights/{org}/summary"),
     ("contexts", "/context"),
     ("context.variables", "/context/{id}/environment-variable"),
     ("context.restrictions", "/context/{id}/restrictions"),
     ("context", "/context/{id}"),
     ("groups", "/organizations/{id}/groups"),
     ("group", "/organizations/{id}/groups/{id}"),
+    ("usage.export", "/organizations/{id}/usage_export_job/{id}"),
     ("webhooks", "/webhook"),
     ("webhook", "/webhook/{id}"),
     ("schedule", "/schedule/{id}"),
@@ -74,8 +79,10 @@ _POSTS = (
     ("workflow.cancel", "/workflow/{id}/cancel"),
     ("workflow.approve", "/workflow/{id}/approve/{id}"),
     ("job.cancel", "/jobs/{id}/cancel"),
+    ("usage.create", "/organizations/{id}/usage_export_job"),
 )
 _DELETES = (("project.envvar.delete", "/project/{slug}/envvar/{name}"),)
+_WIDTHS = {"{slug}": 3, "{org}": 2}
 _PATTERNS = {"GET": _GETS, "POST": _POSTS, "DELETE": _DELETES}
 _LISTINGS = frozenset(
     {
@@ -122,13 +129,13 @@ def _fit(template: str, segments: list[str]) -> tuple[str, ...] | None:
     arguments = []
     rest = segments
     for part in template[1:].split("/"):
-        width = 3 if part == "{slug}" else 1
+        width = _WIDTHS.get(part, 1)
         if len(rest) < width:
             return None
         taken, rest = rest[:width], rest[width:]
         if part[0] == "{":
             text = "/".join(map(unquote, taken))
-            arguments.append(_short(text) if part == "{slug}" else text)
+            arguments.append(_short(text) if part in _WIDTHS else text)
         elif taken != [part]:
             return None
     return None if rest else tuple(arguments)
@@ -143,15 +150,16 @@ def _short(slug: str) -> str:
 class Api:
     """The true answers of one world. ``page_size`` is the number of items on a page."""
 
-    def __init__(self, world: World, answers: Answers, tokens: PageTokens, page_size: int) -> None:
+    def __init__(self, world: World, answers: Answers, tokens: PageTokens, page_size: int, usage: UsageExports) -> None:
         catalogue = Catalogue(world, answers.user())
         self._tokens = tokens
         self._page_size = page_size
-        self._posts = Posts(world, catalogue)
+        self._posts = Posts(world, catalogue, usage)
         self._gets: Handlers = {
             **Builds(world, answers).handlers(),
             **Insights(world, answers).handlers(),
             **Settings(world, catalogue).handlers(),
+            **usage.handlers(),
         }
 
     def answer(self, route: Route, query: Query, body: bytes = b"", *, first_page: bool = False) -> Answer:

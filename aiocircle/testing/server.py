@@ -19,6 +19,7 @@ from aiocircle.testing.routes import Api
 from aiocircle.testing.service import Service
 from aiocircle.testing.stats import LoggedRequest, Stats
 from aiocircle.testing.storage import Signer, new_secret
+from aiocircle.testing.usage import UsageExports
 from aiocircle.testing.world import World
 
 DEFAULT_TOKEN = "ccipat_simulator"  # noqa: S105 - it opens nothing but the simulator
@@ -85,6 +86,7 @@ class Simulator:
         stats: Counters.
         requests: The last requests, oldest first.
         faults: The faults that are switched on.
+        usage: Exports of usage data, and what is to become of them.
     """
 
     def __init__(
@@ -121,10 +123,15 @@ class Simulator:
         self._ports = {"api": port, "storage": storage_port}
         self._ssl = ssl_context
         self._open: list[tuple[asyncio.Server, _Server]] = []
+        signer = Signer(secret)
+        self.usage = UsageExports(
+            self.world, clock, lambda path, ttl: self._origins["storage"] + signer.sign_path(path, ttl, clock())
+        )
         self._service = Service(
             world=self.world,
-            api=Api(self.world, Answers(self.world, self._origins), PageTokens(secret), page_size),
-            signer=Signer(secret),
+            api=Api(self.world, Answers(self.world, self._origins), PageTokens(secret), page_size, self.usage),
+            signer=signer,
+            usage=self.usage,
             origins=self._origins,
             tokens=(token, *other_tokens),
             limits=limits,

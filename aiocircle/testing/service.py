@@ -14,6 +14,7 @@ import attrs
 from aiohttp import web
 
 from aiocircle.testing.artifacts import FakeArtifact
+from aiocircle.testing.content import Content
 from aiocircle.testing.exchange import Answer, Exchange, Place, message_answer, packed, send
 from aiocircle.testing.faults import FaultBox
 from aiocircle.testing.kong import REJECTION_BODY, KongLimits
@@ -29,9 +30,12 @@ from aiocircle.testing.storage import (
     read_path,
     xml_error,
 )
+from aiocircle.testing.usage import UsageExports
 from aiocircle.testing.world import World
 
 OUTPUT = "/output/job/"
+
+_ARRAYS = frozenset({"branches", "workflow-names", "project-names"})
 
 _QUERY_TOKEN = "Authentication with a query parameter is deprecated. Use the Circle-Token header."  # noqa: S105
 
@@ -43,6 +47,7 @@ class Service:
     world: World
     api: Api
     signer: Signer
+    usage: UsageExports
     origins: Mapping[str, str]
     tokens: Iterable[str]
     limits: KongLimits | None
@@ -193,7 +198,7 @@ class Service:
             return message_answer(404, "Not Found")
         if not route.allowed:
             return message_answer(405, "Method Not Allowed")
-        query = dict(parse_qsl(exchange.query_string, keep_blank_values=True)) if exchange.query_string else {}
+        query = _read_query(exchange.query_string) if exchange.query_string else {}
         return self.api.answer(route, query, exchange.body, first_page=first_page).with_headers(X_route=route.template)
 
     def _artifact_truth(self, exchange: Exchange, *, first_page: bool = False) -> Answer:
@@ -214,10 +219,14 @@ class Service:
         refusal = self.signer.refusal(exchange.path, exchange.query_string, exchange.now)
         if refusal is not None:
             return refusal
+        content: Content | None
         if found is None:
+            content = self.usage.content(exchange.path)
+        else:
+            content = self.world.content(*found, exchange.generation)
+        if content is None:
             return xml_error(404, "NoSuchKey", "The specified key does not exist.")
         headers = exchange.request.headers
-        content = self.world.content(*found, exchange.generation)
         wanted = None if exchange.ignore_range else headers.get("Range")
         return object_answer(content, wanted, None if exchange.ignore_if_range else headers.get("If-Range"))
 
@@ -231,6 +240,14 @@ def _split(request: web.BaseRequest) -> tuple[str, str]:
     """Return the raw path and the raw query."""
     path, _, query_string = request.raw_path.partition("?")
     return path, query_string
+
+
+def _read_query(query_string: str) -> dict[str, str]:
+    """Return a query by name; an array, which repeats its key, is one text with commas."""
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(query_string, keep_blank_values=True):
+        query[name] = f"{query[name]},{value}" if name in _ARRAYS and name in query else value
+    return query
 
 
 def _read_output(path: str) -> Object | None:

@@ -47,6 +47,10 @@ class Signer:
     def sign(self, job: Job, artifact: FakeArtifact, ttl: float, now: float) -> str:
         """Return path and query of the object's address, good for ``ttl`` seconds from ``now``; if negative, over."""
         path = f"/bucket/{job.id}/{artifact.node_index}/{quote(artifact.path, errors='surrogatepass')}"
+        return self.sign_path(path, ttl, now)
+
+    def sign_path(self, path: str, ttl: float, now: float) -> str:
+        """Return path and query of the address of a quoted path; see `sign`."""
         issued = now if ttl >= 0 else now + ttl - 1
         query = _unsigned_query(int(issued), max(0, int(ttl)))
         return f"{path}?{query}&{_SIGNATURE}={self._signature(path, _read_query(query).canonical)}"

@@ -28,6 +28,7 @@ ODDITIES = {
     "loose-tests": "tests with run_time as a string, and without file or message",
     "snake-case-collaborations": "vcs_type where the document says vcs-type",
     "snake-case-answers": "flaky tests, keys, variables and webhooks have underscores where the document has hyphens",
+    "null-download-urls": "an export of usage data without files has download_urls null (the document: a list)",
     "null-workflow-id": "a workflow whose id is null",
 }
 _NEVER_RAN = frozenset({"blocked", "skipped", "not_run"})

@@ -8,6 +8,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,10 @@ from api_document import DOCUMENT, FORMATS, resolved
 from jsonschema import Draft202012Validator
 
 from aiocircle.testing import ODDITIES, Simulator, SimulatorThread, World
+
+USAGE = "/organizations/{org_id}/usage_export_job/{usage_export_job_id}"
+STILL = datetime(2026, 11, 24, tzinfo=UTC).timestamp  # a clock
+NOTHING_RAN = {"start": "2026-11-04T00:00:00Z", "end": "2026-11-04T00:00:00Z"}
 
 
 @cache
@@ -76,6 +81,9 @@ def answers(sim: Simulator) -> Iterator[tuple[str, Any]]:
             number = pipeline["number"]
             yield "/project/{project-slug}/pipeline/{pipeline-number}", get(sim, f"/project/{slug}/pipeline/{number}")
             yield from below_pipeline(sim, slug, pipeline["id"])
+        organization = project["organization_slug"]
+        yield "/insights/{org-slug}/summary", get(sim, f"/insights/{organization}/summary")
+        yield "/insights/pages/{project-slug}/summary", get(sim, f"/insights/pages/{slug}/summary")
         for page in pages(sim, f"/insights/{slug}/workflows"):
             yield "/insights/{project-slug}/workflows", page
             for item in page["items"]:
@@ -92,6 +100,7 @@ def measures(sim: Simulator, slug: str, workflow: str) -> Iterator[tuple[str, An
         for page in pages(sim, series + query):
             yield "/insights/time-series/{project-slug}/workflows/{workflow-name}/jobs", page
     yield f"{template}/summary", get(sim, f"{place}/summary")
+    yield f"{template}/test-metrics", get(sim, f"{place}/test-metrics")
     yield "/insights/{project-slug}/branches", get(sim, f"/insights/{slug}/branches?workflow-name={workflow}")
     yield "/insights/{project-slug}/flaky-tests", get(sim, f"/insights/{slug}/flaky-tests")
 
@@ -124,6 +133,9 @@ def of_organization(sim: Simulator, org_id: str) -> Iterator[tuple[str, Any]]:
     deploys = f"?org-id={org_id}&page-size=2"
     for name, one in (("components", "component_id"), ("environments", "environment_id")):
         yield from listed(sim, f"/deploy/{name}", f"/deploy/{name}{deploys}", f"/deploy/{name}/{{{one}}}")
+    place = f"/organizations/{org_id}/usage_export_job"
+    _, created = send(sim, "POST", place, NOTHING_RAN)
+    yield USAGE, get(sim, f"{place}/{created['usage_export_job_id']}")
     for component in get(sim, f"/deploy/components{deploys}")["items"]:
         for page in pages(sim, f"/deploy/components/{component['id']}/versions"):
             yield "/deploy/components/{component_id}/versions", page
@@ -172,7 +184,7 @@ def below_job(sim: Simulator, slug: str, job: Any) -> Iterator[tuple[str, Any]]:
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Simulator]:
-    with SimulatorThread(World(pipelines=23, oddities=()), page_size=7) as sim:
+    with SimulatorThread(World(pipelines=23, oddities=()), page_size=7, clock=STILL) as sim:
         yield sim
 
 
@@ -181,7 +193,7 @@ def test_every_answer_is_what_the_document_says(strict: Simulator) -> None:
     for template, value in answers(strict):
         assert errors(template, value) == [], template
         seen.add(template)
-    assert len(seen) == 45
+    assert len(seen) == 49
     assert {path for path, methods in DOCUMENT["paths"].items() if is_paginated(methods.get("get"))} <= seen
 
 
@@ -234,6 +246,25 @@ def test_whatever_is_done_is_answered_as_the_document_says_and_so_is_what_comes_
         assert errors(template, value, method, status) == [], (method, template)
 
 
+def test_a_usage_export_is_as_the_document_says_in_each_of_its_states() -> None:
+    now = [datetime(2026, 11, 3, tzinfo=UTC).timestamp()]
+    seen: dict[str, Any] = {}
+    with SimulatorThread(World(pipelines=23, oddities=()), clock=lambda: now[0]) as sim:
+        place = f"/organizations/{get(sim, f'/project/{next(iter(sim.world.projects))}')['organization_id']}"
+        body = {"start": "2026-10-15T00:00:00Z", "end": "2026-11-03T00:00:00Z", "shared_org_ids": []}
+        for sim.usage.failing in (0, 1):
+            status, created = send(sim, "POST", f"{place}/usage_export_job", body)
+            assert errors("/organizations/{org_id}/usage_export_job", created, "post", status) == []
+            for _ in range(3):
+                found = get(sim, f"{place}/usage_export_job/{created['usage_export_job_id']}")
+                assert errors(USAGE, found) == []
+                seen[found["state"]] = found
+                now[0] += sim.usage.takes / 2
+    assert seen.keys() == {"created", "processing", "completed", "failed"}
+    assert seen["completed"]["download_urls"]
+    assert seen["failed"]["error_reason"]
+
+
 def test_the_validation_can_fail(strict: Simulator) -> None:
     """A fake of the fake: each kind of lie is found."""
     template = "/workflow/{id}"
@@ -259,6 +290,7 @@ DEPARTURES = {
     "loose-tests": ("/tests", ""),
     "snake-case-answers": ("", ""),
     "snake-case-collaborations": ("/me/collaborations", ""),
+    "null-download-urls": ("usage_export_job", ".download_urls: None is not of type 'array'"),
     "null-workflow-id": ("/pipeline/{pipeline-id}/workflow", ".id: None is not of type 'string'"),
 }
 
@@ -270,14 +302,14 @@ def test_every_oddity_is_judged_here() -> None:
 @pytest.mark.parametrize("oddity", DEPARTURES)
 def test_an_oddity_leaves_the_document_where_it_says_and_nowhere_else(oddity: str) -> None:
     place, words = DEPARTURES[oddity]
-    with SimulatorThread(World(pipelines=8, oddities=[oddity])) as sim:
+    with SimulatorThread(World(pipelines=8, oddities=[oddity]), clock=STILL) as sim:
         found = [(template, error) for template, value in answers(sim) for error in errors(template, value)]
     assert found
     assert [each for each in found if place not in each[0] or words not in each[1]] == []
 
 
 def test_snake_case_is_all_that_its_oddity_changes() -> None:
-    with SimulatorThread(World(pipelines=8, oddities=["snake-case-answers"])) as sim:
+    with SimulatorThread(World(pipelines=8, oddities=["snake-case-answers"]), clock=STILL) as sim:
         found = {template for template, value in answers(sim) if errors(template, value)}
     keys, variables = "/project/{project-slug}/checkout-key", "/project/{project-slug}/envvar"
     hooks, flaky = ("/webhook", "/webhook/{webhook-id}"), "/insights/{project-slug}/flaky-tests"
