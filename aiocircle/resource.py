@@ -110,17 +110,6 @@ class Resource:
         key = (lambda pair: of_model(pair[0])) if of_model is not None else None
         return self._paginator(operation, decoded, key, path, query or {}, start)
 
-    async def pair(
-        self,
-        operation: Operation,
-        cls: type[M],
-        path: Mapping[str, object],
-        query: Mapping[str, object] | None = None,
-    ) -> tuple[M, Mapping[str, Any]]:
-        """Return an answer as an instance of a class and as the host gave it."""
-        response = await self._ask(operation, path, query)
-        return decode(cls, response.value, what=operation.name), response.value
-
     def _paginator(
         self,
         operation: Operation,

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from aiocircle.crawl.ahead import in_turn
 from aiocircle.crawl.fanout import (
@@ -36,7 +36,8 @@ from aiocircle.crawl.selection import Selection
 from aiocircle.events import RowsCollected
 from aiocircle.export.convert import job_row, pipeline_row, workflow_row
 from aiocircle.export.datasets import FANNED_OUT, OF_JOBS, bits_of
-from aiocircle.export.details import PIPELINES_AT_ONCE, Details, Missing, Pair, Pairs
+from aiocircle.export.details import PIPELINES_AT_ONCE, Details
+from aiocircle.export.found import AllOf, Missing, Pair, Pairs
 from aiocircle.export.rows import GapRow, RawRow
 from aiocircle.export.state import Collected, PipelineMark, State
 from aiocircle.export.sweep import Asks, PageRead, Period, Sweeper
@@ -47,14 +48,6 @@ from aiocircle.slugs import ProjectSlug
 ROWS_AT_ONCE = 2000
 SETTLED = timedelta(days=1)  # after which a pipeline without workflows gets none any more; in fact, after seconds
 KEPT_FAILURES = 1000  # in memory for the report; all of them are rows of ``gaps``
-
-
-@frozen
-class AllOf:
-    """Everything that a project or an organisation has of a dataset has been handed out."""
-
-    dataset: str
-    owner: str
 
 
 class Collector:

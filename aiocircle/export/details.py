@@ -1,42 +1,22 @@
 """What has to be asked for job by job: details, artifacts and tests, as a stage behind the fan-out."""
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from attrs import frozen
-
-from aiocircle.api import Artifact, JobDetails, TestResult, operations
+from aiocircle.api import Artifact, Jobs, TestResult, operations
 from aiocircle.crawl.ahead import in_turn
-from aiocircle.crawl.fanout import JobFound, ListingFailed, Skipped, each, guarded
+from aiocircle.crawl.fanout import JobFound, each, guarded
 from aiocircle.export.convert import artifact_row, details_row, test_row
 from aiocircle.export.datasets import OF_JOBS
+from aiocircle.export.found import Missing, Pairs
 from aiocircle.resource import Resource
 from aiocircle.session import Session
 
 PIPELINES_AT_ONCE = 48
 JOBS_AT_ONCE = 128  # whatever else passes by takes one of these places
 READY = 2  # the job, or pages
-
-Pair = tuple[tuple[Any, ...], Mapping[str, Any]]
-"""A row, and the item as the host gave it."""
-
-
-@frozen
-class Pairs:
-    """Items of a dataset that came together."""
-
-    dataset: str
-    pairs: Sequence[Pair]
-
-
-@frozen
-class Missing:
-    """Something of a dataset that could not be had."""
-
-    dataset: str
-    why: Skipped | ListingFailed
 
 
 class Details:
@@ -48,6 +28,7 @@ class Details:
     """
 
     def __init__(self, session: Session, datasets: Collection[str]) -> None:
+        self._jobs = Jobs(session)
         self._resource = Resource(session)
         self._datasets = [name for name in OF_JOBS if name in datasets]
         self._ask: Mapping[str, Callable[[JobFound], AsyncGenerator[Pairs, None]]] = {
@@ -76,9 +57,8 @@ class Details:
                 yield one if isinstance(one, Pairs) else Missing(dataset, one)
 
     async def _details(self, found: JobFound) -> AsyncGenerator[Pairs, None]:
-        path = {"slug": found.ref.slug, "number": found.ref.job_number}
-        details, json = await self._resource.pair(operations.JOBS_GET, JobDetails, path)
-        yield Pairs("job_details", [(details_row(found, details), json)])
+        answer = await self._jobs.get(found.ref.slug, found.ref.job_number or 0).response()
+        yield Pairs("job_details", [(details_row(found, answer.value), answer.json)])
 
     async def _artifacts(self, found: JobFound) -> AsyncGenerator[Pairs, None]:
         path = {"slug": found.ref.slug, "job_number": found.ref.job_number}

@@ -18,10 +18,10 @@ from aiocircle.errors import ConfigurationError, PartialExportError
 from aiocircle.events import TableWritten
 from aiocircle.export.collecting import Collector
 from aiocircle.export.options import ExportOptions
+from aiocircle.export.others import others
 from aiocircle.export.publishing import Publisher
 from aiocircle.export.sinks import Sink
 from aiocircle.export.sinks.opening import open_sink
-from aiocircle.export.sources import others
 from aiocircle.export.state import State
 from aiocircle.export.sweep import Period
 from aiocircle.export.tables import TABLES
@@ -182,7 +182,7 @@ class Export:
         self._collector = collector
         tables = [*collector.tables.values(), TABLES["gaps"]]
         await ask(state.use, tables)
-        await collector.run(others(self._session, self._projects, self._datasets, options, state, ask))
+        await collector.run(others(self._session, self._projects, self._datasets, options))
         self._totals = {table.name: await ask(state.count, table) for table in tables}
 
     async def _publish(self, state: State, sinks: Mapping[str, Sink], threads: ThreadPoolExecutor) -> None:

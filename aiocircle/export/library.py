@@ -34,10 +34,11 @@ from aiocircle.errors import PartialExportError
 from aiocircle.export import rows as of
 from aiocircle.export.convert import job_row, pipeline_row, workflow_row
 from aiocircle.export.datasets import FANNED_OUT, OF_JOBS, parse_datasets
-from aiocircle.export.details import PIPELINES_AT_ONCE, Details, Missing, Pairs
+from aiocircle.export.details import PIPELINES_AT_ONCE, Details
 from aiocircle.export.exporter import Export
+from aiocircle.export.found import Missing, Pairs
 from aiocircle.export.options import ExportOptions
-from aiocircle.export.sources import others
+from aiocircle.export.others import one_after_another, others
 from aiocircle.export.tables import TABLES, Table
 from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
@@ -117,7 +118,7 @@ class Rows(Generic[R]):
     def _stream(self) -> AsyncGenerator[Any, None]:
         name, options = self.table.name, self._options
         if name not in FANNED_OUT:
-            return _one_after_another(others(self._session, self._projects, [name], options))
+            return one_after_another(others(self._session, self._projects, [name], options))
         selection = Selection(
             self._projects,
             all=True,
@@ -238,13 +239,6 @@ async def _rows_of(stream: AsyncGenerator[Any, None], name: str) -> AsyncGenerat
                 yield one
             elif not isinstance(one, AllBelow) and _ROW_OF[type(one)][0] == name:
                 yield Pairs(name, [(_ROW_OF[type(one)][1](one), one.json)])
-
-
-async def _one_after_another(streams: Iterable[AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
-    for stream in streams:
-        async with aclosing(stream) as found:
-            async for one in found:
-                yield one
 
 
 async def _none_of_them(_pipeline: PipelineFound, workflows: Sequence[WorkflowFound]) -> Sequence[WorkflowFound]:
