@@ -20,8 +20,7 @@ from aiocircle.export.collecting import Collector
 from aiocircle.export.options import ExportOptions
 from aiocircle.export.others import others
 from aiocircle.export.publishing import Publisher
-from aiocircle.export.sinks import Sink
-from aiocircle.export.sinks.opening import open_sink
+from aiocircle.export.sinks import Sink, open_sink
 from aiocircle.export.state import State
 from aiocircle.export.sweep import Period
 from aiocircle.export.tables import TABLES
@@ -162,14 +161,14 @@ class Export:
         )
 
     def _sinks(self) -> dict[str, Sink]:
+        """Return the sinks by what tells their outputs from others of the same state."""
         options = self._options
-        shape = "raw" if options.raw else "typed"
-        return {
-            f"{name} {options.compression or ''} {options.partition} {shape}": open_sink(
-                name, self._output, compression=options.compression, partition=options.partition
-            )
-            for name in options.formats
-        }
+        sinks: dict[str, Sink] = {}
+        for name in options.formats:
+            settings = options.settings_of(name)
+            target = " ".join((name, *(f"{key}={value}" for key, value in sorted(settings.items()))))
+            sinks[target] = open_sink(name, self._output, sync=options.sync, **settings)
+        return sinks
 
     def _state(self) -> State:
         now = datetime.fromtimestamp(self._session.clock.wall(), UTC)

@@ -11,13 +11,13 @@
 Rows come in the host's order, newest first, while the next ones are being listed, and nothing is kept of them.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from aiocircle.crawl.fanout import (
     AllBelow,
@@ -31,7 +31,6 @@ from aiocircle.crawl.fanout import (
 )
 from aiocircle.crawl.selection import Selection, Slugs
 from aiocircle.errors import PartialExportError
-from aiocircle.export import rows as of
 from aiocircle.export.convert import job_row, pipeline_row, workflow_row
 from aiocircle.export.datasets import FANNED_OUT, OF_JOBS, parse_datasets
 from aiocircle.export.details import PIPELINES_AT_ONCE, Details
@@ -39,7 +38,25 @@ from aiocircle.export.exporter import Export
 from aiocircle.export.found import Missing, Pairs
 from aiocircle.export.options import ExportOptions
 from aiocircle.export.others import one_after_another, others
+from aiocircle.export.rows import (
+    ArtifactRow,
+    ContextRow,
+    FlakyTestRow,
+    JobDetailsRow,
+    JobMetricsRow,
+    JobRow,
+    JobTestRow,
+    JobTimeseriesRow,
+    PipelineRow,
+    ScheduleRow,
+    WorkflowMetricsRow,
+    WorkflowRow,
+    WorkflowRunRow,
+    WorkflowSummaryRow,
+)
 from aiocircle.export.tables import TABLES, Table
+from aiocircle.pagination import Page, Paginator
+from aiocircle.resource import Resource
 from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
 
@@ -58,15 +75,16 @@ class Stretch(TypedDict, total=False):
     reporting_window: str
 
 
-class Rows(Generic[R]):
+class Rows(Paginator[R]):
     """The rows of a dataset, to be iterated over as often as wanted; each iteration asks anew.
 
-    Attributes:
-        table: What the rows are made of.
+    ``async for row in rows`` gives rows, ``pages()`` those that came together, ``first()`` and ``collect()`` ask for no
+    more than they need, and ``arrow()`` gives Arrow batches. At the end, ``PartialExportError`` tells that some
+    listings failed; what has expired is left out.
 
     Args:
         session: Asks the API.
-        table: The table.
+        table: What the rows are made of.
         projects: Whose rows.
         options: Which of them.
     """
@@ -79,27 +97,22 @@ class Rows(Generic[R]):
         self._projects = projects
         self._options = options
 
-    async def __aiter__(self) -> AsyncIterator[R]:
-        """Yield the rows.
+    async def pages(self, *, ahead: bool = True) -> AsyncGenerator[Page[R], None]:  # noqa: ARG002 -- the fan-out is
+        """Yield the rows that came together; they have no page tokens.
 
         Raises:
-            PartialExportError: At the end, if some listings failed. What has expired is left out.
+            PartialExportError: At the end, if some listings failed.
         """
-        async with aclosing(self.batches()) as batches:
-            async for batch in batches:
-                for row in batch:
-                    yield row
-
-    async def batches(self) -> AsyncGenerator[Sequence[R], None]:
-        """Yield the rows as they come together: those of a page."""
         failures: list[ListingFailed] = []
+        number = 0
         async with aclosing(self._stream()) as stream:
             async for one in stream:
                 failed = one.why if isinstance(one, Missing) else one
                 if isinstance(failed, ListingFailed):
                     failures.append(failed)
                 elif isinstance(one, Pairs):
-                    yield cast("Sequence[R]", [row for row, _ in one.pairs])
+                    number += 1
+                    yield Page(cast("Sequence[R]", [row for row, _ in one.pairs]), None, number)
         if failures:
             first = failures[0]
             raise PartialExportError(
@@ -111,9 +124,9 @@ class Rows(Generic[R]):
         """Yield the rows as Arrow record batches, typed as in Parquet files; needs the extra ``parquet``."""
         from aiocircle.export.sinks.arrow import batch_of  # noqa: PLC0415 -- pyarrow is an extra
 
-        async with aclosing(self.batches()) as batches:
-            async for batch in batches:
-                yield batch_of(self.table, batch)
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                yield batch_of(self.table, page.items)
 
     def _stream(self) -> AsyncGenerator[Any, None]:
         name, options = self.table.name, self._options
@@ -135,11 +148,8 @@ class Rows(Generic[R]):
         return _rows_of(Details(self._session, {name} & set(OF_JOBS)).behind(crawl.everything()), name)
 
 
-@frozen
-class Exports:
-    """What ``client.export`` offers."""
-
-    _session: Session
+class Exports(Resource):
+    """Datasets row by row, and whole exports to a directory."""
 
     def run(
         self,
@@ -163,59 +173,59 @@ class Exports:
         names = parse_datasets((datasets,) if isinstance(datasets, str) else datasets)
         return Export(self._session, Selection(projects, all=True).projects, names, to, options or ExportOptions())
 
-    def pipelines(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.PipelineRow]:
+    def pipelines(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[PipelineRow]:
         """Pipelines, newest first."""
         return self._rows("pipelines", projects, which)
 
-    def workflows(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.WorkflowRow]:
+    def workflows(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[WorkflowRow]:
         """Workflows of pipelines, reruns included."""
         return self._rows("workflows", projects, which)
 
-    def jobs(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.JobRow]:
+    def jobs(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[JobRow]:
         """Jobs of workflows, approvals and such as never ran included."""
         return self._rows("jobs", projects, which)
 
-    def job_details(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.JobDetailsRow]:
+    def job_details(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[JobDetailsRow]:
         """What is known of each job that ran; a request for each."""
         return self._rows("job_details", projects, which)
 
-    def artifacts(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.ArtifactRow]:
+    def artifacts(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[ArtifactRow]:
         """What jobs stored, as listed; a request for each job."""
         return self._rows("artifacts", projects, which)
 
-    def tests(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.JobTestRow]:
+    def tests(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[JobTestRow]:
         """Results of tests; a request for each job."""
         return self._rows("tests", projects, which)
 
-    def insights_workflows(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.WorkflowMetricsRow]:
+    def insights_workflows(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[WorkflowMetricsRow]:
         """Metrics of workflows over a reporting window."""
         return self._rows("insights_workflows", projects, which)
 
-    def insights_runs(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.WorkflowRunRow]:
+    def insights_runs(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[WorkflowRunRow]:
         """Runs of workflows with their credits, of 90 days at most."""
         return self._rows("insights_runs", projects, which)
 
-    def insights_jobs(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.JobMetricsRow]:
+    def insights_jobs(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[JobMetricsRow]:
         """Metrics of workflows' jobs over a reporting window."""
         return self._rows("insights_jobs", projects, which)
 
-    def insights_timeseries(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.JobTimeseriesRow]:
+    def insights_timeseries(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[JobTimeseriesRow]:
         """Metrics of workflows' jobs day by day, of 90 days at most."""
         return self._rows("insights_timeseries", projects, which)
 
-    def flaky_tests(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.FlakyTestRow]:
+    def flaky_tests(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[FlakyTestRow]:
         """Tests that passed and failed on the same commit."""
         return self._rows("flaky_tests", projects, which)
 
-    def insights_summary(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.WorkflowSummaryRow]:
+    def insights_summary(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[WorkflowSummaryRow]:
         """Metrics of workflows over 90 days, and how they changed."""
         return self._rows("insights_summary", projects, which)
 
-    def schedules(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.ScheduleRow]:
+    def schedules(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[ScheduleRow]:
         """Scheduled pipelines."""
         return self._rows("schedules", projects, which)
 
-    def contexts(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[of.ContextRow]:
+    def contexts(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[ContextRow]:
         """Contexts of the projects' organisations."""
         return self._rows("contexts", projects, which)
 

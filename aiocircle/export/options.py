@@ -2,17 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Literal, get_args
+from typing import TypedDict, get_args
 
 from attrs import field, frozen
 
 from aiocircle.errors import ConfigurationError
+from aiocircle.export.sinks import FORMATS, Compression, Partition
 
-Format = Literal["jsonl", "csv", "sqlite", "parquet", "duckdb"]
-Compression = Literal["gzip", "zstd"]
-Partition = Literal["day", "month", "none"]
-
-FORMATS: tuple[Format, ...] = get_args(Format)
 WINDOWS = ("last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days")
 
 
@@ -37,6 +33,8 @@ class ExportOptions:
         formats: ``jsonl``, ``csv``, ``sqlite``, ``parquet``, ``duckdb``; several if wanted.
         compression: Of ``jsonl`` and ``csv``: ``gzip`` or ``zstd``.
         partition: What ``parquet`` is divided by besides projects: ``day``, ``month`` or ``none``.
+        for_spreadsheets: ``csv`` without texts that spreadsheets take for formulas.
+        sync: Flush files to the disk before they get their names, against loss of power.
         raw: Items as the host gave them in place of typed columns.
         look_back: How much further back than it has to a run looks for reruns of older pipelines.
         reporting_window: Of Insights' metrics: ``last-7-days`` and so on.
@@ -49,8 +47,10 @@ class ExportOptions:
     until: datetime | None = field(default=None, converter=_moment)
     branch: str | None = None
     formats: tuple[str, ...] = field(default=("jsonl",), converter=_formats)
-    compression: str | None = None
-    partition: str = "day"
+    compression: Compression | None = None
+    partition: Partition = "day"
+    for_spreadsheets: bool = False
+    sync: bool = False
     raw: bool = False
     look_back: timedelta = timedelta(days=3)
     reporting_window: str = "last-90-days"
@@ -70,3 +70,22 @@ class ExportOptions:
             raise ConfigurationError("no pipeline is created since a moment and before an earlier one")
         if self.look_back < timedelta():
             raise ConfigurationError("looking back by less than nothing would leave holes")
+
+    def settings_of(self, name: str) -> "Settings":
+        """Return what is set of a format."""
+        settings: Settings = {}
+        if name in {"jsonl", "csv"} and self.compression is not None:
+            settings["compression"] = self.compression
+        if name == "csv" and self.for_spreadsheets:
+            settings["for_spreadsheets"] = True
+        if name == "parquet":
+            settings["partition"] = self.partition
+        return settings
+
+
+class Settings(TypedDict, total=False):
+    """Settings of one format, as ``open_sink`` takes them."""
+
+    compression: Compression
+    partition: Partition
+    for_spreadsheets: bool
