@@ -263,9 +263,8 @@ _TRUTHS.update({"1": True, "0": False})
 
 def _time(text: str) -> datetime:
     """Read a time: ISO 8601, or as databases write it, with the zone behind a space; without one it is in UTC."""
-    date, _, rest = text.strip().replace("T", " ").partition(" ")
-    clock, _, zone = rest.partition(" ")
-    moment = datetime.fromisoformat(f"{date} {clock}{zone.replace('UTC', 'Z')}".rstrip())
+    words = text.replace("UTC", "Z").split()
+    moment = datetime.fromisoformat(" ".join(words[:2]) + "".join(words[2:]))
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
