@@ -20,6 +20,7 @@
     ├─ WaitTooLongError            wait, max_wait, resets_at
     ├─ PaginationError             items: what came before is kept
     ├─ DecodeError                 problems: every path that did not fit
+    ├─ UsageExportError            the host cannot export usage data, or what it gave is not that
     ├─ SignatureError              a webhook's signature is absent, malformed or wrong
     ├─ PartialExportError          some listings of an export failed
     └─ DownloadError
@@ -257,6 +258,12 @@ class DecodeError(AioCircleError):
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.problems = tuple(problems)
+
+
+class UsageExportError(AioCircleError):
+    """No usage data came: the host has no such exports, one failed, or its files are not what they should be."""
+
+    code = "usage_export"
 
 
 class SignatureError(AioCircleError):

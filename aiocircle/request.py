@@ -25,6 +25,7 @@ class Request:
         body: Bytes to send.
         idempotent: Carrying it out twice does no harm.
         bulk: The answer is a file from an artifact host, whose budget is not the API's.
+        anonymous: No credential is shown to whoever is asked.
         conditions: Further headers, asked for before each attempt; with any, 416 is an answer like a success.
     """
 
@@ -36,4 +37,5 @@ class Request:
     body: bytes | None = None
     idempotent: bool = True
     bulk: bool = False
+    anonymous: bool = False
     conditions: "Callable[[], Awaitable[Mapping[str, str]]] | None" = None

@@ -236,12 +236,16 @@ class Session:
         consume: Callable[[Answer], Awaitable[T]],
         conditions: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
         refused: Callable[[], None] | None = None,
+        *,
+        operation: str = "GET artifact",
+        anonymous: bool = False,
     ) -> T:
         """Get a file by the address the API listed, through its redirects, and return what ``consume`` makes of it.
 
         Each attempt calls ``consume`` anew with a 2xx answer; a ``TransportError`` it raises leads to the next attempt.
         ``conditions`` may give further headers to each attempt, those of a range; then 416 is an answer, too.
         ``refused`` is called when the host pushes back: it refuses for lack of budget, or the connection fails.
+        ``anonymous`` is for an address that is signed already: no credential goes there, whose host it may ever be.
 
         Raises:
             UnsafeAddressError: The address, or a redirect of it, may not be followed.
@@ -249,7 +253,12 @@ class Session:
             TransportError: No complete answer came, however often it was tried.
         """
         request = Request(
-            operation="GET artifact", url=self._address(url), headers=FILE_HEADERS, bulk=True, conditions=conditions
+            operation=operation,
+            url=self._address(url),
+            headers=FILE_HEADERS,
+            bulk=True,
+            anonymous=anonymous,
+            conditions=conditions,
         )
         return await self.call(request, consume, refused)
 
@@ -350,6 +359,8 @@ class Session:
             self.emit(RequestSent(method=request.method, url=url, status=status, seconds=seconds))
 
     def _headers(self, request: Request, origin: str, url: URL) -> Mapping[str, str]:
+        if request.anonymous:
+            return request.headers
         if request.headers is not FILE_HEADERS:
             return {**request.headers, **self._credentials(url)}
         headers = self._file_headers.get(origin)
@@ -396,7 +407,7 @@ class Session:
             body=body,
             retry_after=answer.rate.retry_after if answer.rate else None,
             redirected=answer.redirected,
-            authenticated=bool(self._credentials(request.url)),
+            authenticated=not request.anonymous and bool(self._credentials(request.url)),
             hint=HINTS.get(answer.status),
         )
 

@@ -339,6 +339,66 @@ class ContextRow(NamedTuple):
     created_at: datetime | None
 
 
+class UsageRow(NamedTuple):
+    """What a run of a job cost, or a seat, from an export of usage data; everything but ``id`` is as CircleCI names it.
+
+    ``id`` is the job's id and the day of its run, or a digest of what a row says that belongs to no job, such as that
+    of a seat. Percentages are of the resource class's processors and memory. ``more`` has the columns that are not
+    known here, and texts that are not what their column should have, by the columns' names.
+    """
+
+    id: str
+    organization_id: str | None
+    organization_name: str | None
+    organization_created_date: datetime | None
+    project_id: str | None
+    project_name: str | None
+    project_created_date: datetime | None
+    last_build_finished_at: datetime | None
+    vcs_name: str | None
+    vcs_url: str | None
+    vcs_branch: str | None
+    pipeline_id: str | None
+    pipeline_created_at: datetime | None
+    pipeline_number: int | None
+    is_unregistered_user: bool | None
+    pipeline_trigger_source: str | None
+    pipeline_trigger_user_id: str | None
+    workflow_id: str | None
+    workflow_name: str | None
+    workflow_first_job_queued_at: datetime | None
+    workflow_first_job_started_at: datetime | None
+    workflow_stopped_at: datetime | None
+    is_workflow_successful: bool | None
+    job_name: str | None
+    job_run_number: int | None
+    job_id: str | None
+    job_run_date: datetime | None
+    job_run_queued_at: datetime | None
+    job_run_started_at: datetime | None
+    job_run_stopped_at: datetime | None
+    job_build_status: str | None
+    resource_class: str | None
+    operating_system: str | None
+    executor: str | None
+    parallelism: int | None
+    job_run_seconds: float | None
+    median_cpu_utilization_pct: float | None
+    max_cpu_utilization_pct: float | None
+    median_ram_utilization_pct: float | None
+    max_ram_utilization_pct: float | None
+    compute_credits: float | None
+    dlc_credits: float | None
+    user_credits: float | None
+    storage_credits: float | None
+    network_credits: float | None
+    lease_credits: float | None
+    lease_overage_credits: float | None
+    ipranges_credits: float | None
+    total_credits: float | None
+    more: Mapping[str, Any]
+
+
 class GapRow(NamedTuple):
     """Something that is missing in an export, and why: ``what`` is in words, ``code`` the error's."""
 

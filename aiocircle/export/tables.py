@@ -133,6 +133,7 @@ TABLES: Mapping[str, Table] = {
         Table("insights_summary", rows.WorkflowSummaryRow, ("project", "branch", "workflow_name"), is_snapshot=True),
         Table("schedules", rows.ScheduleRow, ("id",), is_snapshot=True),
         Table("contexts", rows.ContextRow, ("organization", "id"), is_snapshot=True),
+        Table("usage", rows.UsageRow, ("id",), date="job_run_date"),
         Table(
             "gaps",
             rows.GapRow,

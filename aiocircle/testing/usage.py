@@ -132,7 +132,7 @@ class UsageExports:
         place = name.removesuffix(".csv.gz")
         if export is None or not place.isdecimal() or int(place) >= self._count(export):
             return None
-        body = self.bodies.get(int(place)) or self.files(export)[int(place)]
+        body = self.bodies[int(place)] if int(place) in self.bodies else self.files(export)[int(place)]
         return FixedContent(body, f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"')
 
     def rows(self, projects: Sequence[Project], start: datetime, end: datetime) -> list[dict[str, str]]:
