@@ -63,6 +63,7 @@ from aiocircle.export.rows import (
     JobTimeseriesRow,
     PipelineRow,
     ScheduleRow,
+    UsageRow,
     WorkflowMetricsRow,
     WorkflowRow,
     WorkflowRunRow,
@@ -1299,6 +1300,9 @@ class Exports:
 
     def contexts(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[ContextRow]:
         """Contexts of the projects' organisations."""
+
+    def usage(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[UsageRow]:
+        """What runs of jobs cost, of the projects' organisations; takes minutes, and is not on Server."""
 
 class BlockingClient:
     """A client of CircleCI's API v2 for synchronous code: ``aiocircle.Client`` without ``await``.

@@ -69,7 +69,8 @@ Datasets:
   builds: pipelines, workflows, jobs
   insights: insights_workflows, insights_runs, insights_jobs,
             insights_timeseries, insights_summary, flaky_tests
-  job_details, artifacts, tests (a request for each job); schedules, contexts
+  job_details, artifacts, tests (a request for each job); schedules,
+  contexts; usage (what runs cost; takes the host some minutes)
 
 Examples:
   aiocircle export builds tests --project gh/acme/web --since 30d

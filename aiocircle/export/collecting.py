@@ -37,9 +37,10 @@ from aiocircle.events import RowsCollected
 from aiocircle.export.convert import job_row, pipeline_row, workflow_row
 from aiocircle.export.datasets import FANNED_OUT, OF_JOBS, bits_of
 from aiocircle.export.details import PIPELINES_AT_ONCE, Details
-from aiocircle.export.found import AllOf, Missing, Pair, Pairs
+from aiocircle.export.found import AllOf, Missing, Pair, Pairs, UsageDone
+from aiocircle.export.marks import Collected, PipelineMark
 from aiocircle.export.rows import GapRow, RawRow
-from aiocircle.export.state import Collected, PipelineMark, State
+from aiocircle.export.state import State
 from aiocircle.export.sweep import Asks, PageRead, Period, Sweeper
 from aiocircle.export.tables import TABLES, raw_table
 from aiocircle.session import Session
@@ -105,6 +106,7 @@ class Collector:
             Missing: lambda one: self._missing(one.dataset, one.why),
             Skipped: lambda one: self._skipped(None, one),
             ListingFailed: lambda one: self._failed(None, one),
+            UsageDone: lambda one: self._collected.usage_jobs.append(one.export_id),
             PageRead: lambda one: self._collected.sweeps.update({one.scope: one.sweep}),
             AllOf: lambda one: self._collected.complete.append((self.tables[one.dataset], one.owner)),
         }
@@ -123,7 +125,7 @@ class Collector:
         async with aclosing(in_turn(each(streams), lambda stream: stream, len(streams) + 2)) as everything:
             async for one in everything:
                 self._handlers[type(one)](one)
-                if self._collected.count >= ROWS_AT_ONCE or isinstance(one, PageRead | AllOf):
+                if self._collected.count >= ROWS_AT_ONCE or isinstance(one, PageRead | AllOf | UsageDone):
                     await self._save()
         await self._save()
 

@@ -17,13 +17,15 @@ from aiocircle.endings import ended, in_thread
 from aiocircle.errors import ConfigurationError, PartialExportError
 from aiocircle.events import TableWritten
 from aiocircle.export.collecting import Collector
+from aiocircle.export.marks import Sweep
 from aiocircle.export.options import ExportOptions
 from aiocircle.export.others import others
 from aiocircle.export.publishing import Publisher
 from aiocircle.export.sinks import Sink, open_sink
 from aiocircle.export.state import State
-from aiocircle.export.sweep import Period
+from aiocircle.export.sweep import Asks, Period
 from aiocircle.export.tables import TABLES
+from aiocircle.export.usage import UsageJob
 from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
 
@@ -174,14 +176,14 @@ class Export:
         now = datetime.fromtimestamp(self._session.clock.wall(), UTC)
         return State(self._output, origin=self._session.origin, raw=self._options.raw, now=now)
 
-    async def _collect(self, state: State, ask: Any) -> None:
+    async def _collect(self, state: State, ask: Asks) -> None:
         options = self._options
         period = Period(since=options.since, until=options.until, branch=options.branch, look_back=options.look_back)
         collector = Collector(self._session, state, ask, self._projects, self._datasets, period, raw=options.raw)
         self._collector = collector
         tables = [*collector.tables.values(), TABLES["gaps"]]
         await ask(state.use, tables)
-        await collector.run(others(self._session, self._projects, self._datasets, options))
+        await collector.run(others(self._session, self._projects, self._datasets, options, _Memory(state, ask)))
         self._totals = {table.name: await ask(state.count, table) for table in tables}
 
     async def _publish(self, state: State, sinks: Mapping[str, Sink], threads: ThreadPoolExecutor) -> None:
@@ -203,3 +205,20 @@ class Export:
             await ended(publishing)
             raise
         self._is_written = True
+
+
+@frozen
+class _Memory:
+    """What earlier runs did about usage data, from the state."""
+
+    state: State
+    ask: Asks
+
+    async def sweep(self, scope: str) -> Sweep:
+        return await self.ask(self.state.sweep, scope)
+
+    async def usage_jobs(self) -> Sequence[UsageJob]:
+        return await self.ask(self.state.usage_jobs)
+
+    async def add_usage_job(self, job: UsageJob) -> None:
+        await self.ask(self.state.add_usage_job, job)

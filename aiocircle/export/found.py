@@ -33,3 +33,10 @@ class AllOf:
 
     dataset: str
     owner: str
+
+
+@frozen
+class UsageDone:
+    """Nothing more comes of an export of usage data that was created."""
+
+    export_id: str

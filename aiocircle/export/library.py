@@ -37,7 +37,7 @@ from aiocircle.export.details import PIPELINES_AT_ONCE, Details
 from aiocircle.export.exporter import Export
 from aiocircle.export.found import Missing, Pairs
 from aiocircle.export.options import ExportOptions
-from aiocircle.export.others import one_after_another, others
+from aiocircle.export.others import NoMemory, one_after_another, others
 from aiocircle.export.rows import (
     ArtifactRow,
     ContextRow,
@@ -49,6 +49,7 @@ from aiocircle.export.rows import (
     JobTimeseriesRow,
     PipelineRow,
     ScheduleRow,
+    UsageRow,
     WorkflowMetricsRow,
     WorkflowRow,
     WorkflowRunRow,
@@ -131,7 +132,7 @@ class Rows(Paginator[R]):
     def _stream(self) -> AsyncGenerator[Any, None]:
         name, options = self.table.name, self._options
         if name not in FANNED_OUT:
-            return one_after_another(others(self._session, self._projects, [name], options))
+            return one_after_another(others(self._session, self._projects, [name], options, NoMemory()))
         selection = Selection(
             self._projects,
             all=True,
@@ -228,6 +229,10 @@ class Exports(Resource):
     def contexts(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[ContextRow]:
         """Contexts of the projects' organisations."""
         return self._rows("contexts", projects, which)
+
+    def usage(self, projects: Slugs, **which: Unpack[Stretch]) -> Rows[UsageRow]:
+        """What runs of jobs cost, of the projects' organisations; takes minutes, and is not on Server."""
+        return self._rows("usage", projects, which)
 
     def _rows(self, name: str, projects: Slugs, which: Stretch) -> Rows[Any]:
         slugs = Selection(projects, all=True).projects

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from attrs import define, field, frozen
-
 from aiocircle.errors import ConfigurationError, StoreError
+from aiocircle.export.marks import Collected, PipelineMark, Sweep
 from aiocircle.export.records import creation, decoder, encoder, quoted, storable, upsertion
 from aiocircle.export.tables import Batch, Table, text_of, utc
+from aiocircle.export.usage import UsageJob
 
 FOLDER = ".aiocircle"
 STATE = "export.sqlite"
@@ -46,75 +46,13 @@ CREATE TABLE IF NOT EXISTS _pipelines (
     covered INTEGER NOT NULL, is_open INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _open_pipelines ON _pipelines (project, created_at) WHERE is_open;
 CREATE TABLE IF NOT EXISTS _workflows (id TEXT PRIMARY KEY, covered INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _usage_jobs (id TEXT PRIMARY KEY, organization TEXT, start TEXT, end TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _published (target TEXT, name TEXT, run INTEGER NOT NULL, PRIMARY KEY (target, name));
 """
 _PRAGMAS: Final = """
 PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;
 PRAGMA cache_size=-16384; PRAGMA temp_store=FILE;
 """
-
-
-@frozen(kw_only=True)
-class Sweep:
-    """How far the pipelines of a scope are covered.
-
-    Attributes:
-        since: From when on; ``None`` together with ``newest`` is from the beginning.
-        newest: When the newest pipeline was created that is covered; ``None`` if no sweep has come to its end.
-        token: The page at which a sweep was broken off.
-        token_newest: When the newest pipeline was created that it saw.
-    """
-
-    since: datetime | None = None
-    newest: datetime | None = None
-    token: str | None = None
-    token_newest: datetime | None = None
-
-
-@frozen(kw_only=True)
-class PipelineMark:
-    """What is covered of a pipeline.
-
-    Attributes:
-        covered: The datasets, as bits.
-        is_open: More may come of it.
-    """
-
-    id: str
-    project: str
-    number: int | None
-    created_at: datetime | None
-    branch: str | None
-    state: str | None
-    covered: int
-    is_open: bool
-
-
-@define(eq=False)
-class Collected:
-    """Rows and marks that are to be committed together.
-
-    Attributes:
-        rows: By table.
-        pipelines: What is covered of pipelines.
-        workflows: Of workflows that have ended, by id.
-        sweeps: By scope.
-        checked: Pipeline and workflow ids whose gaps are looked for anew; of the pipeline itself with ``""``.
-        complete: Tables, and projects or organisations, of which all that there is was collected in this run.
-    """
-
-    rows: dict[Table, list[tuple[Any, ...]]] = field(factory=dict)
-    pipelines: list[PipelineMark] = field(factory=list)
-    workflows: dict[str, int] = field(factory=dict)
-    sweeps: dict[str, Sweep] = field(factory=dict)
-    checked: list[tuple[str, str]] = field(factory=list)
-    complete: list[tuple[Table, str]] = field(factory=list)
-    count: int = 0
-
-    def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Add rows of a table."""
-        self.rows.setdefault(table, []).extend(rows)
-        self.count += len(rows)
 
 
 class State:
@@ -179,6 +117,9 @@ class State:
                 since, newest, token_newest = map(_maybe_text, (sweep.since, sweep.newest, sweep.token_newest))
                 values = (scope, since, newest, sweep.token, token_newest)
                 run("INSERT OR REPLACE INTO _sweeps VALUES (?, ?, ?, ?, ?)", values)
+            self._connection.executemany(
+                "DELETE FROM _usage_jobs WHERE id = ?", [(one,) for one in collected.usage_jobs]
+            )
             for table, scope in collected.complete:
                 where = f'{quoted(table.owner)} = ? AND "_run" <> ?'
                 run(f"DELETE FROM {quoted(table.name)} WHERE {where}", (scope, self.run))  # noqa: S608 -- names of ours
@@ -192,6 +133,26 @@ class State:
             self._connection.executemany(statement, values)
         except (UnicodeEncodeError, OverflowError):
             self._connection.executemany(statement, map(storable, values))
+
+    def add_usage_job(self, job: UsageJob) -> None:
+        """Commit that an export of usage data was created."""
+        values = (job.export_id, job.organization_id, text_of(job.start), text_of(job.end))
+        with self._explained():
+            self._connection.execute("INSERT OR REPLACE INTO _usage_jobs VALUES (?, ?, ?, ?)", values)
+
+    def usage_jobs(self) -> list[UsageJob]:
+        """Return the exports of usage data that earlier runs created and did not bring to their end."""
+        with self._explained():
+            found = self._connection.execute("SELECT id, organization, start, end FROM _usage_jobs").fetchall()
+        return [
+            UsageJob(
+                export_id=export_id,
+                organization_id=organization,
+                start=datetime.fromisoformat(start),
+                end=datetime.fromisoformat(end),
+            )
+            for export_id, organization, start, end in found
+        ]
 
     # --- what is covered ----------------------------------------------------------------------------------------------
 

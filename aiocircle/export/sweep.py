@@ -25,7 +25,8 @@ from attrs import evolve, frozen
 from aiocircle.api import Pipeline, Vcs
 from aiocircle.crawl.fanout import Crawl, PipelineFound, found_pipeline
 from aiocircle.errors import PaginationError
-from aiocircle.export.state import PipelineMark, State, Sweep
+from aiocircle.export.marks import PipelineMark, Sweep
+from aiocircle.export.state import State
 from aiocircle.slugs import ProjectSlug
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class Sweeper:
         self, slug: ProjectSlug, scope: str, before: Sweep, token: str | None
     ) -> AsyncGenerator[PipelineFound | PageRead, None]:
         wanted, until = self._period.since, self._period.until
-        since = _begin(before, self._period)
+        since = begin_of(before, self._period)
         newest = before.token_newest if token is not None else None
         listing = self._crawl.pages(slug, since=since, until=until, page_token=token)
         begun = False
@@ -129,7 +130,7 @@ class Sweeper:
                 raise
             yield PageRead(scope, evolve(before, token=None, token_newest=None))
             return
-        yield PageRead(scope, _covered(before, wanted, newest))
+        yield PageRead(scope, covered_by(before, wanted, newest))
 
     async def _marked(self, found: Sequence[PipelineFound], before: Sweep) -> list[PipelineFound]:
         """Return pipelines with the mark of whether what is below them has to be looked at."""
@@ -159,7 +160,7 @@ class Sweeper:
             last = marks[-1]
 
 
-def _begin(before: Sweep, period: Period) -> datetime | None:
+def begin_of(before: Sweep, period: Period) -> datetime | None:
     """Return how far back a sweep has to go; ``None`` for the very beginning."""
     since = period.since
     if before.newest is None or _is_wider(before, since):
@@ -168,7 +169,7 @@ def _begin(before: Sweep, period: Period) -> datetime | None:
     return again if since is None else max(since, again)
 
 
-def _covered(before: Sweep, since: datetime | None, newest: datetime | None) -> Sweep:
+def covered_by(before: Sweep, since: datetime | None, newest: datetime | None) -> Sweep:
     """Return what is covered when a sweep back to a moment, or to what was covered before, has come to its end."""
     if before.newest is None or _is_wider(before, since):
         return Sweep(since=since, newest=_latest(before.newest, newest))
