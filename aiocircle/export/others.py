@@ -121,14 +121,17 @@ async def _usage(
         organization = await organization_of(session, slug)
         scope = f"usage {organization}"
         before = await memory.sweep(scope)
-        start = begin_of(before, Period(since=since, look_back=options.look_back))
+        start = begin_of(before, Period(since=since, look_back=options.look_back)) or since
+        kept = await memory.usage_jobs()
+        # An age, such as 30 days, is another moment in each run: what was created for an earlier one will do.
+        start = max((job.start for job in kept if job.start <= start < job.end), default=start)
         pages = usage_rows(
             session,
             organization,
-            start or since,
+            start,
             end,
             on_job=memory.add_usage_job,
-            resume=await memory.usage_jobs(),
+            resume=kept,
         )
         async with aclosing(pages):
             async for page in pages:

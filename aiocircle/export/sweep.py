@@ -82,7 +82,8 @@ class Sweeper:
         self._crawl = crawl
         self._state = state
         self._ask = ask
-        self._period = period
+        # Reruns change nothing about a pipeline itself.
+        self._period = period if goes_on else evolve(period, look_back=timedelta())
         self._datasets = datasets
         self._goes_on = goes_on
 

@@ -1,0 +1,345 @@
+"""Exports: what a world holds comes out of them once, whatever happens on the way, and is asked for once."""
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+from exports import FANNED_OUT, SLUG, assert_holds, client_of, json_lines, truth, visible
+
+from aiocircle import Client, ExportOptions, ExportReport
+from aiocircle.errors import ConfigurationError, NotFoundError, PartialExportError, StoreError
+from aiocircle.testing import Simulator, World
+from aiocircle.testing.kong import KongLimits
+
+pytestmark = pytest.mark.anyio
+
+NO_LOOK_BACK = timedelta()
+APP = "circleci/9YytKzouJxzu4TjCRFqAoD/2LNgBUj3Ezt1hNtvrGcDtW"
+
+
+async def export(client: Client, out: Path, *datasets: str, projects: Any = SLUG, **options: Any) -> ExportReport:
+    return await client.export.run(projects, datasets or FANNED_OUT, to=out, options=ExportOptions(**options))
+
+
+def gaps(out: Path) -> list[dict[str, Any]]:
+    return json_lines(out, "gaps")
+
+
+async def test_what_a_world_holds_comes_out_once(tmp_path: Path) -> None:
+    world = World(pipelines=45)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        report = await export(client, tmp_path)
+    held = truth(world)
+    for name in FANNED_OUT:
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+        assert report.rows[name] == report.totals[name] == len(held[name])
+    assert (report.failed, report.expired, report.is_written, gaps(tmp_path)) == (0, 0, True, [])
+    assert len(held["tests"]) > 1000
+
+
+async def test_several_datasets_of_one_crawl_cost_one_crawl(tmp_path: Path) -> None:
+    world = World(pipelines=30)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        await export(client, tmp_path / "one", "jobs")
+        alone = sim.stats.requests.copy()
+        sim.stats.requests.clear()
+        await export(client, tmp_path / "all", "pipelines", "workflows", "jobs")
+        assert sim.stats.requests == alone
+        sim.stats.requests.clear()
+        await export(client, tmp_path / "outer", "pipelines")
+        assert set(sim.stats.requests) == {"project.pipelines"}
+        sim.stats.requests.clear()
+        await export(client, tmp_path / "middle", "workflows")
+        assert set(sim.stats.requests) == {"project.pipelines", "pipeline.workflows"}
+
+
+async def test_the_same_again_asks_only_for_what_may_be_new(tmp_path: Path) -> None:
+    world = World(pipelines=60)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        first = await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)
+        before = {
+            name: (tmp_path / f"{name}.jsonl").read_bytes() for name in ("pipelines", "workflows", "jobs", "tests")
+        }
+        sim.stats.requests.clear()
+        again = await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)
+        held = [one for one in world.pipelines(SLUG) if any(run.status == "on_hold" for run in one.workflows)]
+        # One page, the newest pipeline's workflows, and all of what is on hold.
+        assert sim.stats.requests["project.pipelines"] == 1
+        assert sim.stats.requests["pipeline.workflows"] <= len(held) + 1
+        assert sim.stats.requests["workflow.jobs"] == len(held)
+    assert len(held) > 3
+    assert again.totals == first.totals
+    for name, content in before.items():
+        assert sorted((tmp_path / f"{name}.jsonl").read_bytes().splitlines()) == sorted(content.splitlines())
+
+
+async def test_new_pipelines_and_reruns_within_the_look_back_are_found(tmp_path: Path) -> None:
+    world = World(pipelines=40)
+    async with Simulator(world, speed=1e6) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "builds")
+        failed = next(
+            run.id
+            for pipeline in world.pipelines(SLUG)
+            for run in pipeline.workflows
+            if run.status == "failed" and pipeline.created_at > world.plan.newest - timedelta(days=1)
+        )
+        assert failed is not None
+        await client.workflows.rerun(failed, from_failed=True)
+        world.trigger(SLUG, branch="main")
+        await anyio.sleep(0.05)  # a day of the world's
+        await export(client, tmp_path, "builds")
+    held = truth(world)
+    for name in ("pipelines", "workflows", "jobs"):
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def test_a_workflow_that_had_not_ended_is_looked_at_again_whatever_its_age(tmp_path: Path) -> None:
+    world = World(pipelines=40)
+    async with Simulator(world, speed=1e6) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "builds", "job_details", look_back=NO_LOOK_BACK)
+        oldest = [run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "on_hold"][-1]
+        assert oldest.id is not None
+        hold = next(job for job in oldest.jobs if job.type == "approval")
+        approval = (await client.jobs.list(oldest.id).collect())[oldest.jobs.index(hold)].approval_request_id
+        assert approval is not None
+        await client.workflows.approve(oldest.id, approval)
+        await anyio.sleep(0.05)
+        await export(client, tmp_path, "builds", "job_details", look_back=NO_LOOK_BACK)
+    rows = {row["id"]: row for row in json_lines(tmp_path, "workflows")}
+    assert rows[oldest.id]["status"] == "success"
+    held = truth(world)
+    for name in ("workflows", "jobs", "job_details"):
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def test_a_part_of_a_history_and_then_more_of_it(tmp_path: Path) -> None:
+    world = World(pipelines=80)
+    since = world.plan.newest - timedelta(hours=12)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "pipelines", "jobs", since=since)
+        recent = {row["id"] for row in json_lines(tmp_path, "pipelines")}
+        assert recent == {one.id for one in world.pipelines(SLUG) if one.created_at >= since}
+        sim.stats.requests.clear()
+        await export(client, tmp_path, "pipelines", "jobs", look_back=NO_LOOK_BACK)
+        asked = sim.stats.requests["pipeline.workflows"]
+    held = truth(world)
+    assert_holds(json_lines(tmp_path, "pipelines"), "pipelines", held["pipelines"])
+    assert_holds(json_lines(tmp_path, "jobs"), "jobs", held["jobs"])
+    assert 0 < len(recent) < 80
+    assert asked < 80, "what is complete costs nothing more than its page"
+
+
+async def test_only_pipelines_of_a_branch_and_before_a_moment(tmp_path: Path) -> None:
+    world = World(pipelines=60)
+    until = world.plan.newest - timedelta(hours=5)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "pipelines", branch="main", until=until)
+    expected = {one.id for one in world.pipelines(SLUG) if one.branch == "main" and one.created_at < until}
+    assert {row["id"] for row in json_lines(tmp_path, "pipelines")} == expected
+
+
+async def test_several_projects_in_one_export(tmp_path: Path) -> None:
+    world = World(pipelines=15)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "builds", projects=[SLUG, APP])
+    held = truth(world, SLUG, APP)
+    for name in ("pipelines", "workflows", "jobs"):
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def test_insights_schedules_and_contexts_of_projects(tmp_path: Path) -> None:
+    world = World(pipelines=20)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "insights", "schedules", "contexts", projects=[SLUG, APP])
+        runs = {run.id for slug in (SLUG, APP) for one in world.pipelines(slug) for run in one.workflows}
+        assert {row["id"] for row in json_lines(tmp_path, "insights_runs")} == runs
+        for slug in (SLUG, APP):
+            metrics = await client.insights.workflows(slug, all_branches=True).collect()
+            rows = [row for row in json_lines(tmp_path, "insights_workflows") if row["project"] == slug]
+            assert [row["total_runs"] for row in rows] == [one.metrics and one.metrics.total_runs for one in metrics]
+        owned = await client.contexts.list(owner_slug="gh/acme").collect()
+        mine = {row["id"] for row in json_lines(tmp_path, "contexts") if row["organization"] == "gh/acme"}
+        assert mine == {str(one.id) for one in owned}
+
+
+# --- what cannot be had ----------------------------------------------------------------------------------------------
+
+
+async def test_what_has_expired_is_a_gap_and_no_failure(tmp_path: Path) -> None:
+    world = World(pipelines=12)
+    gone = next(one for one in world.pipelines(SLUG) if one.workflows)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        sim.faults.add("expired-404", match=f"/pipeline/{gone.id}/workflow", place="api")
+        report = await export(client, tmp_path, "builds")
+        report.raise_for_failures()
+        again = await export(client, tmp_path, "builds", look_back=NO_LOOK_BACK)
+    assert report.expired == 1
+    assert [(row["code"], row["pipeline_id"], row["dataset"]) for row in gaps(tmp_path)] == [
+        ("expired", gone.id, "workflows")
+    ]
+    assert again.failed == 0
+    assert gone.id in {row["id"] for row in json_lines(tmp_path, "pipelines")}
+
+
+async def test_what_failed_is_a_gap_until_the_next_run_has_it(tmp_path: Path) -> None:
+    world = World(pipelines=12)
+    broken = next(run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "success")
+    async with Simulator(world) as sim, client_of(sim) as client:
+        sim.faults.add("500", match=f"/workflow/{broken.id}/job", place="api")
+        report = await export(client, tmp_path, "builds")
+        with pytest.raises(PartialExportError, match="1 listings failed"):
+            report.raise_for_failures()
+        assert [(row["code"], row["workflow_id"], row["dataset"]) for row in gaps(tmp_path)] == [
+            ("server", broken.id, "jobs")
+        ]
+        assert len(json_lines(tmp_path, "jobs")) == len(truth(world)["jobs"]) - len(broken.jobs)
+        sim.faults.clear()
+        again = await export(client, tmp_path, "builds", look_back=NO_LOOK_BACK)
+    assert (again.failed, gaps(tmp_path)) == (0, [])
+    assert_holds(json_lines(tmp_path, "jobs"), "jobs", truth(world)["jobs"])
+
+
+async def test_a_page_of_pipelines_that_fails_leaves_no_hole(tmp_path: Path) -> None:
+    world = World(pipelines=100)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        sim.faults.add("500", match=f"/project/{SLUG}/pipeline", after=2, place="api")
+        report = await export(client, tmp_path, "pipelines")
+        assert report.failed == 1
+        assert 20 <= report.totals["pipelines"] < 100
+        sim.faults.clear()
+        sim.stats.requests.clear()
+        await export(client, tmp_path, "pipelines")
+        assert sim.stats.requests["project.pipelines"] <= 4, "it went on where it had stopped, and saw what is new"
+    assert_holds(json_lines(tmp_path, "pipelines"), "pipelines", truth(world)["pipelines"])
+    assert gaps(tmp_path) == []
+
+
+async def test_a_page_token_that_is_refused_later_costs_pages_and_nothing_else(tmp_path: Path) -> None:
+    world = World(pipelines=100)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        sim.faults.add("500", match=f"/project/{SLUG}/pipeline", after=2, place="api")
+        assert (await export(client, tmp_path, "pipelines", "workflows")).failed == 1
+        sim.faults.clear()
+        with closing(sqlite3.connect(tmp_path / ".aiocircle" / "export.sqlite")) as state:
+            state.execute("UPDATE _sweeps SET token = 'nonsense'")
+            state.commit()
+        sim.stats.requests.clear()
+        report = await export(client, tmp_path, "pipelines", "workflows", look_back=NO_LOOK_BACK)
+        assert report.failed == 0
+        assert sim.stats.requests["pipeline.workflows"] < 80
+    held = truth(world)
+    assert_holds(json_lines(tmp_path, "workflows"), "workflows", held["workflows"])
+
+
+async def test_a_project_that_there_is_not_is_said_and_nothing_is_written(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=2)) as sim, client_of(sim) as client:
+        with pytest.raises(NotFoundError):
+            await export(client, tmp_path, projects="gh/acme/nothing")
+        assert visible(tmp_path) == set()
+        report = await export(client, tmp_path, "builds", projects=[SLUG, "gh/acme/nothing"])
+    assert report.expired == 1
+    assert len(json_lines(tmp_path, "pipelines")) == 2
+
+
+async def test_an_empty_project_has_files_without_rows(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=0)) as sim, client_of(sim) as client:
+        report = await export(client, tmp_path, formats=("jsonl", "csv", "sqlite"))
+    assert report.is_written
+    assert json_lines(tmp_path, "jobs") == []
+    assert (tmp_path / "jobs.csv").read_text().startswith("project,")
+
+
+# --- one output ------------------------------------------------------------------------------------------------------
+
+
+async def test_items_as_the_host_gave_them(tmp_path: Path) -> None:
+    world = World(pipelines=5)
+    async with Simulator(world) as sim, client_of(sim) as client:
+        await export(client, tmp_path, raw=True)
+        page = (await client.request("GET", f"/project/{SLUG}/pipeline")).json
+        rows = json_lines(tmp_path, "pipelines")
+        assert [row["json"] for row in rows] == page["items"]
+        details = json_lines(tmp_path, "job_details")[0]
+        answer = await client.request("GET", f"/project/{SLUG}/job/{details['job_number']}")
+        assert details["json"] == answer.json
+    held = truth(world)
+    assert {name: len(json_lines(tmp_path, name)) for name in held} == {name: len(rows) for name, rows in held.items()}
+
+
+async def test_an_output_holds_rows_of_one_host_and_one_kind(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=2)) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "pipelines")
+        with pytest.raises(ConfigurationError, match="holds typed rows and cannot take raw ones"):
+            await export(client, tmp_path, "pipelines", raw=True)
+    async with Simulator(World(pipelines=2)) as other, client_of(other) as client:
+        with pytest.raises(ConfigurationError, match="holds an export of http"):
+            await export(client, tmp_path, "pipelines")
+
+
+async def test_two_exports_to_one_output_at_once_are_refused(tmp_path: Path) -> None:
+    async with (
+        Simulator(World(pipelines=20), latency=0.05) as sim,
+        client_of(sim) as client,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(export, client, tmp_path, "builds")
+        while not sim.stats.requests["project.pipelines"]:
+            await anyio.sleep(0.01)
+        with pytest.raises(StoreError, match="another export writes to this output"):
+            await export(client, tmp_path, "builds")
+    assert len(json_lines(tmp_path, "pipelines")) == 20
+
+
+async def test_what_is_in_the_place_of_the_state_is_named(tmp_path: Path) -> None:
+    state = tmp_path / ".aiocircle" / "export.sqlite"
+    state.parent.mkdir()
+    state.write_text("this is no database, and long enough to be taken for one" * 10)
+    async with Simulator(World(pipelines=2)) as sim, client_of(sim) as client:
+        with pytest.raises(StoreError, match="not the state of an export"):
+            await export(client, tmp_path, "pipelines")
+
+
+async def test_cancelled_nothing_is_visible_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    world = World(pipelines=60)
+    async with Simulator(world, latency=0.01) as sim, client_of(sim) as client:
+        with anyio.move_on_after(10) as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(export, client, tmp_path, "builds")
+                while sim.stats.requests["workflow.jobs"] < 20:
+                    await anyio.sleep(0.005)
+                group.cancel_scope.cancel()
+        assert not scope.cancelled_caught
+        assert visible(tmp_path) == set()
+        await export(client, tmp_path, "builds")
+    held = truth(world)
+    for name in ("pipelines", "workflows", "jobs"):
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def test_an_export_keeps_to_the_rate_limit(tmp_path: Path) -> None:
+    limits = KongLimits({"second": 50})
+    async with Simulator(World(pipelines=40), limits=limits) as sim, client_of(sim) as client:
+        report = await export(client, tmp_path, "builds")
+        assert (report.refusals, sim.stats.limited) == (0, 0)
+        assert report.waits > 0
+
+
+async def test_a_run_happens_once(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=1)) as sim, client_of(sim) as client:
+        run = client.export.run(SLUG, "pipelines", to=tmp_path)
+        await run
+        with pytest.raises(ConfigurationError, match="happens once"):
+            await run
+
+
+async def test_names_of_datasets_that_there_are_not_are_refused_before_anything_is_asked() -> None:
+    async with Simulator(World(pipelines=1)) as sim, client_of(sim) as client:
+        with pytest.raises(ConfigurationError, match="'pipeline' is no dataset"):
+            client.export.run(SLUG, ["pipeline"], to="out")
+        with pytest.raises(ConfigurationError, match="no dataset is named"):
+            client.export.run(SLUG, [], to="out")
+        assert sim.stats.total == 0
