@@ -327,4 +327,4 @@ class PartialDownloadError(DownloadError):
 class PartialExportError(AioCircleError):
     """Some listings of an export failed; the rows of the others are complete."""
 
-    code = "partial"
+    code = "partial_export"

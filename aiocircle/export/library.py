@@ -122,12 +122,18 @@ class Rows(Paginator[R]):
             )
 
     async def arrow(self) -> "AsyncGenerator[pa.RecordBatch, None]":
-        """Yield the rows as Arrow record batches, typed as in Parquet files; needs the extra ``parquet``."""
-        from aiocircle.export.sinks.arrow import batch_of  # noqa: PLC0415 -- pyarrow is an extra
+        """Yield the rows as Arrow record batches, typed as in Parquet files; needs the extra ``parquet``.
 
+        Raises:
+            ConfigurationError: The package pyarrow is not installed.
+            PartialExportError: At the end, if some listings failed.
+        """
+        from aiocircle.export.sinks.arrow import ArrowRows  # noqa: PLC0415 -- pyarrow is an extra
+
+        arrow = ArrowRows(self.table)
         async with aclosing(self.pages()) as pages:
             async for page in pages:
-                yield batch_of(self.table, page.items)
+                yield arrow.batch(page.items)
 
     def _stream(self) -> AsyncGenerator[Any, None]:
         name, options = self.table.name, self._options
