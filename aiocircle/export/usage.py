@@ -189,8 +189,8 @@ class _Pace:
 
     async def turn(self) -> None:
         """Wait until another one is admitted, and count it."""
-        while self.wait:
-            await self._clock.sleep(self.wait)
+        if wait := self.wait:
+            await self._clock.sleep(wait)
         self._spent.append(self._clock.monotonic())
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import itertools
+import json
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import pytest
 from attrs import define, field
-from raw_host import QUICK, TOKEN, RawHost, opened, reply
+from raw_host import QUICK, TOKEN, Asked, RawHost, opened, reply
 
 from aiocircle import Client
 from aiocircle.clock import Timer
@@ -228,6 +229,26 @@ async def test_no_credential_goes_to_a_signed_address_whatever_host_it_names() -
         assert "circle-token" in host.asked[-1].headers
 
 
+async def test_a_file_on_the_apis_own_origin_is_fetched_without_the_token_too() -> None:
+    identifier = "00000000-0000-4000-8000-000000000000"
+
+    def answer(asked: Asked) -> bytes:
+        if asked.target.startswith("/files"):
+            return reply(200, b"ORGANIZATION_ID,JOB_ID\no,j\n")
+        state = {"usage_export_job_id": identifier, "state": "completed", "download_urls": [f"{host.url}/files?s=1"]}
+        return reply(200, json.dumps(state).encode())
+
+    async def on_job(_job: UsageJob) -> None:
+        pass
+
+    async with RawHost(answer) as host, opened(host.url, clock=JumpingClock()) as seen:
+        listing = usage_rows(seen.session, "o", BEGIN, BEGIN + timedelta(days=1), on_job=on_job)
+        rows = [row async for page in listing for row, _ in page.pairs]
+    assert [row.id for row in rows] == ["j"]
+    assert [("circle-token" in one.headers, one.target) for one in host.asked][2:] == [(False, "/files?s=1")]
+    assert all("circle-token" in one.headers for one in host.asked[:2])
+
+
 # --- what goes wrong on the way --------------------------------------------------------------------------------------
 
 
@@ -353,6 +374,18 @@ async def test_an_export_that_failed_is_an_error_with_the_hosts_reason() -> None
         seen.sim.usage.failing = 1
         with pytest.raises(UsageExportError, match="failed: The query timed out"):
             await seen.rows(END - timedelta(days=1))
+
+
+async def test_an_hour_whose_requests_others_have_spent_is_waited_for() -> None:
+    async with scene() as seen:
+        exports = seen.client.usage_exports
+        for _ in range(ADMITTED):
+            await exports.create(seen.organization_id, start=END, end=END)
+        rows = await seen.rows()
+        throttled = [sent for _, sent in seen.asked if sent.status == 429]
+        expected = seen.expected()
+    assert throttled
+    assert len(by_id(rows)) == len(expected)
 
 
 async def test_a_host_that_has_no_exports_says_so_in_a_sentence() -> None:
