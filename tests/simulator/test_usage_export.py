@@ -277,6 +277,32 @@ async def test_addresses_that_are_over_are_exchanged_for_new_ones() -> None:
     assert len(seen.jobs) == 2
 
 
+async def test_the_new_addresses_are_good_for_the_files_that_follow() -> None:
+    async with scene() as seen:
+        seen.sim.usage.rows_per_file, seen.sim.usage.signature_ttl = 20, 3000.0
+        pages = seen.pages(END - timedelta(days=20))
+        await anext(pages)
+        seen.clock.now += 4000
+        rows = [row async for page in pages for row, _ in page.pairs]
+        refused = [sent for _, sent in seen.asked if sent.status == 403]
+    assert len(rows) > 60
+    assert len(refused) == 1
+
+
+async def test_files_that_were_exchanged_meanwhile_are_read_from_the_first() -> None:
+    async with scene() as seen:
+        seen.sim.usage.rows_per_file, seen.sim.usage.signature_ttl = 20, 3000.0
+        begin = END - timedelta(days=20)
+        pages = seen.pages(begin)
+        rows = [row for row, _ in (await anext(pages)).pairs]
+        seen.clock.now += 4000
+        more = {**seen.expected()[0], "JOB_ID": "one more"}
+        seen.sim.usage.bodies[len(seen.expected(begin)) // 20 + 1] = packed_csv([more])
+        rows += [row async for page in pages for row, _ in page.pairs]
+        expected = {row["JOB_ID"].replace(NULL, "") for row in seen.expected(begin)}
+    assert {row.job_id or "" for row in rows} == {*expected, "one more"}
+
+
 async def test_addresses_that_are_never_good_are_an_error() -> None:
     async with scene() as seen:
         seen.sim.usage.signature_ttl = -1000.0
