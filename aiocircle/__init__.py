@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from aiocircle.download.report import Report as Report
     from aiocircle.errors import AioCircleError as AioCircleError
     from aiocircle.events import Event as Event
+    from aiocircle.export.exporter import Export as Export
+    from aiocircle.export.exporter import ExportReport as ExportReport
+    from aiocircle.export.options import ExportOptions as ExportOptions
     from aiocircle.pagination import Page as Page
     from aiocircle.pagination import Paginator as Paginator
     from aiocircle.response import Response as Response
@@ -44,14 +47,16 @@ _HOMES = {
     "aiocircle.auth": "AuthScheme Token",
     "aiocircle.blocking": "BlockingClient",
     "aiocircle.client": "Client",
+    "aiocircle.crawl.selection": "Selection",
     "aiocircle.download.downloader": "Download",
     "aiocircle.download.options": "DownloadOptions",
-    "aiocircle.crawl.selection": "Selection",
     "aiocircle.download.filters": "Shard",
     "aiocircle.download.planfile": "Plan",
     "aiocircle.download.report": "ItemOutcome ItemStatus Report",
     "aiocircle.errors": "AioCircleError",
     "aiocircle.events": "Event",
+    "aiocircle.export.exporter": "Export ExportReport",
+    "aiocircle.export.options": "ExportOptions",
     "aiocircle.pagination": "Page Paginator",
     "aiocircle.response": "Response",
     "aiocircle.retry": "RetryPolicy",

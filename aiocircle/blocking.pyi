@@ -3,7 +3,7 @@
 All classes but ``BlockingClient`` and ``Listing`` are there for type checkers only: import them under TYPE_CHECKING.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,26 @@ from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.events import EventHandler
+from aiocircle.export.exporter import ExportReport
+from aiocircle.export.library import Stretch
+from aiocircle.export.options import ExportOptions
+from aiocircle.export.rows import (
+    ArtifactRow,
+    ContextRow,
+    FlakyTestRow,
+    JobDetailsRow,
+    JobMetricsRow,
+    JobRow,
+    JobTestRow,
+    JobTimeseriesRow,
+    PipelineRow,
+    ScheduleRow,
+    UsageRow,
+    WorkflowMetricsRow,
+    WorkflowRow,
+    WorkflowRunRow,
+    WorkflowSummaryRow,
+)
 from aiocircle.portal import Listing as Listing
 from aiocircle.ratelimit.limiter import LimiterTotals
 from aiocircle.ratelimit.snapshot import BucketSnapshot
@@ -1220,6 +1240,70 @@ class RateLimiter:
     def totals(self) -> LimiterTotals:
         """Return counts since the client was opened."""
 
+@type_check_only
+class Exports:
+    """Datasets row by row, and whole exports to a directory."""
+
+    def run(
+        self, projects: Slugs, datasets: str | Iterable[str], *, to: str | Path, options: ExportOptions | None = None
+    ) -> ExportReport:
+        """Export datasets to a directory; the next run goes on from this one. ``await`` it for the report.
+
+        Args:
+            projects: A project's slug, or several.
+            datasets: Their names, or groups of them, such as ``"builds"``.
+            to: The directory.
+            options: Which part, and the formats.
+
+        Raises:
+            ConfigurationError: A dataset or a project cannot be.
+        """
+
+    def pipelines(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[PipelineRow]:
+        """Pipelines, newest first."""
+
+    def workflows(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[WorkflowRow]:
+        """Workflows of pipelines, reruns included."""
+
+    def jobs(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[JobRow]:
+        """Jobs of workflows, approvals and such as never ran included."""
+
+    def job_details(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[JobDetailsRow]:
+        """What is known of each job that ran; a request for each."""
+
+    def artifacts(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[ArtifactRow]:
+        """What jobs stored, as listed; a request for each job."""
+
+    def tests(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[JobTestRow]:
+        """Results of tests; a request for each job."""
+
+    def insights_workflows(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[WorkflowMetricsRow]:
+        """Metrics of workflows over a reporting window."""
+
+    def insights_runs(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[WorkflowRunRow]:
+        """Runs of workflows with their credits, of 90 days at most."""
+
+    def insights_jobs(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[JobMetricsRow]:
+        """Metrics of workflows' jobs over a reporting window."""
+
+    def insights_timeseries(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[JobTimeseriesRow]:
+        """Metrics of workflows' jobs day by day, of 90 days at most."""
+
+    def flaky_tests(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[FlakyTestRow]:
+        """Tests that passed and failed on the same commit."""
+
+    def insights_summary(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[WorkflowSummaryRow]:
+        """Metrics of workflows over 90 days, and how they changed."""
+
+    def schedules(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[ScheduleRow]:
+        """Scheduled pipelines."""
+
+    def contexts(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[ContextRow]:
+        """Contexts of the projects' organisations."""
+
+    def usage(self, projects: Slugs, **which: Unpack[Stretch]) -> Listing[UsageRow]:
+        """What runs of jobs cost, of the projects' organisations; takes minutes, and is not on Server."""
+
 class BlockingClient:
     """A client of CircleCI's API v2 for synchronous code: ``aiocircle.Client`` without ``await``.
 
@@ -1254,6 +1338,10 @@ class BlockingClient:
     @property
     def artifacts(self) -> Artifacts:
         """Files that jobs stored; ``plan`` lists those of many jobs for a download."""
+
+    @property
+    def export(self) -> Exports:
+        """Datasets row by row, or to files: ``async for row in client.export.jobs("gh/acme/web")``."""
 
     @property
     def limiter(self) -> RateLimiter:

@@ -40,6 +40,7 @@ from aiocircle.transport import Timeouts, Transport
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+    from aiocircle.export.library import Exports
     from aiocircle.ratelimit.address import StoreAddress
 
 DEFAULT_HOST = "https://circleci.com"
@@ -154,6 +155,13 @@ class Client(Namespaces):
     def artifacts(self) -> Artifacts:
         """Files that jobs stored; ``plan`` lists those of many jobs for a download."""
         return Artifacts(self._opened)
+
+    @property
+    def export(self) -> "Exports":
+        """Datasets row by row, or to files: ``async for row in client.export.jobs("gh/acme/web")``."""
+        from aiocircle.export.library import Exports  # noqa: PLC0415 -- who downloads needs no tables
+
+        return Exports(self._opened)
 
     @property
     def limiter(self) -> RateLimiter:

@@ -7,7 +7,8 @@ and a cancellation that came meanwhile is raised when they are over.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import anyio
@@ -43,6 +44,11 @@ async def finish(work: Awaitable[T]) -> T:
     future = asyncio.ensure_future(work)
     await ended(future)
     return future.result()
+
+
+async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:
+    """Call a blocking function in a thread, and wait for its end even when cancelled."""
+    return await finish(asyncio.get_running_loop().run_in_executor(threads, function, *arguments))
 
 
 async def undone(task: "asyncio.Task[Any]") -> None:

@@ -22,6 +22,7 @@
     ├─ DecodeError                 problems: every path that did not fit
     ├─ UsageExportError            the host cannot export usage data, or what it gave is not that
     ├─ SignatureError              a webhook's signature is absent, malformed or wrong
+    ├─ PartialExportError          some listings of an export failed
     └─ DownloadError
        ├─ UnsafePathError          an artifact's name, or what stands at its place, would lead outside the output
        ├─ UnsafeAddressError       an artifact's address, or a redirect of it, may not be followed
@@ -321,3 +322,9 @@ class PartialDownloadError(DownloadError):
     def __init__(self, message: str, *, report: Any, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.report = report
+
+
+class PartialExportError(AioCircleError):
+    """Some listings of an export failed; the rows of the others are complete."""
+
+    code = "partial"

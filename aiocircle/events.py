@@ -143,6 +143,24 @@ class TransferEnded:
     reason: str | None
 
 
+@frozen(kw_only=True)
+class RowsCollected:
+    """Rows of a dataset of an export came in; ``total`` counts those of this run so far."""
+
+    dataset: str
+    rows: int
+    total: int
+
+
+@frozen(kw_only=True)
+class TableWritten:
+    """A table of an export is being written in a format: ``rows`` of it so far."""
+
+    table: str
+    format: str
+    rows: int
+
+
 Event = (
     RequestSent
     | LimitWaiting
@@ -157,6 +175,8 @@ Event = (
     | TransferStarted
     | TransferProgress
     | TransferEnded
+    | RowsCollected
+    | TableWritten
 )
 EventHandler = Callable[[Event], None]
 

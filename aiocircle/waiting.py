@@ -21,6 +21,7 @@ from uuid import UUID
 from attrs import frozen
 
 from aiocircle.clock import Clock, SystemClock
+from aiocircle.crawl.fanout import ENDED
 
 if TYPE_CHECKING:
     from aiocircle.api import Pipeline, Workflow
@@ -31,7 +32,6 @@ LONGEST_PAUSE = 15.0
 GROWTH = 1.4
 SETTLING = 30.0  # seconds for which a setup pipeline whose workflows have ended well may bring about more
 
-ENDED = frozenset({"success", "failed", "error", "canceled", "unauthorized", "not_run"})
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Verdict = Literal["success", "failed", "errored", "waiting"]

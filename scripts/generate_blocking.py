@@ -24,8 +24,9 @@ SHOWN: dict[
     str, dict[str, set[str] | None]
 ] = {  # beside the parts of the API: what synchronous code gets of a class; None for all that is public
     "aiocircle.ratelimit.limiter": {"RateLimiter": {"snapshot", "totals"}},
+    "aiocircle.export.library": {"Exports": None},
 }
-AWAITED = {"Download": "Report"}  # classes that can be awaited, and what they come to
+AWAITED = {"Download": "Report", "Export": "ExportReport"}  # classes that can be awaited, and what they come to
 LEFT_OUT = {"session"}  # settings that cannot be given from another thread
 ENTRANCES = {"__init__", "__enter__", "__exit__"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -66,6 +67,7 @@ class Stub:
             "type_check_only": "typing",
             "Listing": "aiocircle.portal",
             "Report": "aiocircle.download.report",
+            "ExportReport": "aiocircle.export.exporter",
         }
 
     def add(self, name: str, methods: Iterable[tuple[Module, ast.ClassDef, Iterable[str] | None]]) -> None:
@@ -144,7 +146,7 @@ def _value_of(annotation: ast.expr | None) -> ast.expr | None:
     if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
         if annotation.value.id == "Call":
             return annotation.slice
-        if annotation.value.id == "Paginator":
+        if annotation.value.id in {"Paginator", "Rows"}:
             annotation.value.id = "Listing"
     return annotation
 

@@ -64,6 +64,18 @@ Examples:
   aiocircle trigger gh/acme/web --branch main -p deploy=true -p image-tag=4.8.2
   aiocircle trigger gh/acme/web --branch main --wait --timeout 1800
 """,
+    "export": """\
+Datasets:
+  builds: pipelines, workflows, jobs
+  insights: insights_workflows, insights_runs, insights_jobs,
+            insights_timeseries, insights_summary, flaky_tests
+  job_details, artifacts, tests (a request for each job); schedules,
+  contexts; usage (what runs cost; takes the host some minutes)
+
+Examples:
+  aiocircle export builds tests --project gh/acme/web --since 30d
+  aiocircle export builds insights -p gh/acme/web -f parquet -o out
+""",
     "api": """\
 Examples:
   aiocircle api GET /me
@@ -99,6 +111,7 @@ for _place, (_name, _usage, _help) in enumerate(
         ("retry", "DIR", "Fetch what failed in earlier downloads to DIR."),
         ("verify", "DIR", "Compare what was fetched to DIR with its SHA-256; asks nobody."),
         ("manifest", "DIR", "Print as JSON Lines where every file in DIR comes from."),
+        ("export", "DATASET... --project SLUG", "Write what the API knows as tables: JSON, CSV, SQLite, Parquet."),
         ("pipelines", "PROJECT", "List a project's pipelines, newest first."),
         ("workflows", "PIPELINE_ID | PROJECT --pipeline N", "List a pipeline's workflows."),
         ("jobs", "WORKFLOW_ID", "List a workflow's jobs."),

@@ -1,6 +1,6 @@
 """What is drawn in place on a terminal, with rich: a download on stderr, lines that change on stdout."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from rich.cells import cell_len
@@ -18,11 +18,10 @@ FIGURES = 22  # columns, as of "512.0 MiB of 512.0 MiB"
 SHORTEST_NAME = 8  # columns
 
 
-class Drawing:
-    """Draws a run's progress; a context manager that leaves the terminal as it was."""
+class OnStderr:
+    """Draws on stderr in place; a context manager that leaves the terminal as it was."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=False)
         self._live = Live(
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
@@ -35,23 +34,52 @@ class Drawing:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    @property
+    def width(self) -> int:
+        """Columns that may be used."""
+        return self._console.width - MARGIN
+
+    def draw(self, lines: Iterable[Text]) -> None:
+        """Draw these lines, each cut where it is too long."""
+        lines = list(lines)
+        for one in lines:
+            one.no_wrap = True
+            one.truncate(self.width, overflow="ellipsis")
+        self._live.update(Group(*lines), refresh=True)
+
+
+class Drawing(OnStderr):
+    """Draws a download's progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
     def refresh(self, now: float) -> None:
         """Draw the state as it is now."""
-        self._live.update(Group(*self._lines(now, self._console.width - MARGIN)), refresh=True)
+        self.draw(self._lines(now, self.width))
 
     def _lines(self, now: float, width: int) -> list[Text]:
         lines = [_overall(self._progress, now, width), self._second_line(now)]
-        lines += [_transfer(one, width) for one in self._progress.largest()]
-        for one in lines:
-            one.no_wrap = True
-            one.truncate(width, overflow="ellipsis")
-        return lines
+        return lines + [_transfer(one, width) for one in self._progress.largest()]
 
     def _second_line(self, now: float) -> Text:
         wait = self._progress.waiting(now)
         if wait:
             return Text(wait, style="yellow")
         return Text("all listed" if self._progress.listed else "listing ...", style="dim")
+
+
+class Lines(OnStderr):
+    """Draws a few lines that are asked for each time, each with its style."""
+
+    def __init__(self, lines: Callable[[float], Iterable[tuple[str, str]]]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def refresh(self, now: float) -> None:
+        """Draw them as they are now."""
+        self.draw(Text(text, style=style) for text, style in self._lines(now))
 
 
 class Board:

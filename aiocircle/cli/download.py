@@ -1,7 +1,6 @@
 """``aiocircle download``: the artifacts of a job, a workflow or a pipeline, to a directory."""
 
 import asyncio
-import os
 import resource
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from aiocircle.cli.exits import ExitCode, UsageError
 from aiocircle.cli.interrupts import run
 from aiocircle.cli.narrator import Narrator
 from aiocircle.cli.output import Output, counted
-from aiocircle.cli.progress import Progress, shown
+from aiocircle.cli.progress import Progress, can_be_drawn, shown
 from aiocircle.cli.quantities import shard, size
 from aiocircle.cli.settings import (
     FILES,
@@ -238,11 +237,7 @@ class Fetch:
         return ExitCode.CANCELLED
 
     def _is_live(self) -> bool:
-        """Tell whether stderr is a terminal that can be drawn on, and that nothing else is written to."""
-        shares_terminal = (self.output.as_json or self.files.dry_run) and sys.stdout.isatty()
-        usable = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in {"", "dumb", "unknown"}
-        speaks = sys.stderr.encoding.lower().replace("-", "") == "utf8"
-        return usable and speaks and not shares_terminal and not self.verbose
+        return can_be_drawn(self.verbose) and not ((self.output.as_json or self.files.dry_run) and sys.stdout.isatty())
 
 
 def raise_descriptor_limit() -> None:

@@ -13,6 +13,7 @@ from aiocircle.errors import (
     NotFoundError,
     PaginationError,
     PartialDownloadError,
+    PartialExportError,
     TransportError,
     WaitTooLongError,
 )
@@ -60,6 +61,7 @@ _CODES: tuple[tuple[type[AioCircleError], ExitCode], ...] = (
     (TransportError, ExitCode.API),
     (ConfigurationError, ExitCode.VALIDATION),
     (PartialDownloadError, ExitCode.PARTIAL),
+    (PartialExportError, ExitCode.PARTIAL),
     (WaitTooLongError, ExitCode.WAIT_TOO_LONG),
 )
 

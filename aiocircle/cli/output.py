@@ -163,12 +163,12 @@ def summary(report: "Report", *, dry_run: bool, planned: bool = False) -> Iterat
         yield f"duplicates  {counted(report.duplicates, 'artifact')} listed twice"
     if report.skipped:
         yield f"skipped     {counted(report.skipped, 'item')}"
-        yield from _first(f"  {count:,}: {reason}" for reason, count in report.skipped_why.items())
+        yield from shown_first(f"  {count:,}: {reason}" for reason, count in report.skipped_why.items())
     if report.altered:
         yield f"altered     {counted(len(report.altered), 'name')}, to be safe or unique"
-        yield from _first(f"  {outcome.target} ({outcome.note})" for outcome in report.altered)
+        yield from shown_first(f"  {outcome.target} ({outcome.note})" for outcome in report.altered)
     yield f"failed      {counted(report.failed, 'item')}"
-    yield from _first(
+    yield from shown_first(
         (f"  {outcome.target or outcome.path or '?'}: {outcome.reason}" for outcome in report.failures),
         total=report.failed,
     )
@@ -176,7 +176,8 @@ def summary(report: "Report", *, dry_run: bool, planned: bool = False) -> Iterat
         yield f"lies in     {report.output}"
 
 
-def _first(lines: Iterator[str], *, total: int | None = None) -> Iterator[str]:
+def shown_first(lines: Iterator[str], *, total: int | None = None) -> Iterator[str]:
+    """Yield the first of some lines, and how many more there are."""
     every = list(lines)
     yield from every[:SHOWN_FAILURES]
     more = (len(every) if total is None else total) - SHOWN_FAILURES

@@ -6,11 +6,13 @@ times a second (on a terminal, with rich) or every few seconds (elsewhere, as pl
 
 import asyncio
 import math
+import os
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Protocol, Self
 
 from attrs import define, field
 
@@ -102,12 +104,7 @@ class Progress:
         """Return what is being waited for, in words."""
         if not self.waits:
             return None
-        longest = max(self.waits.values(), key=lambda event: event.until)
-        left = max(1, math.ceil(longest.until - now))
-        if longest.reason == "pause":
-            return f"paused by the host, {left:,} s left"
-        budget = spent(longest)
-        return f"{budget}, resets in {left:,} s" if budget else f"waiting for the rate limit, {left:,} s left"
+        return in_words(max(self.waits.values(), key=lambda event: event.until), now)
 
     def counts(self) -> str:
         """Return how many files of how many are done."""
@@ -145,19 +142,61 @@ class Progress:
         self.waits.pop(event.bucket, None)
 
 
+def in_words(wait: LimitWaiting, now: float) -> str:
+    """Return what is being waited for, in words."""
+    left = max(1, math.ceil(wait.until - now))
+    if wait.reason == "pause":
+        return f"paused by the host, {left:,} s left"
+    budget = spent(wait)
+    return f"{budget}, resets in {left:,} s" if budget else f"waiting for the rate limit, {left:,} s left"
+
+
+class Drawn(Protocol):
+    """Something that is drawn on a terminal while a block lasts."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+
+    def refresh(self, now: float) -> None:
+        """Draw what is to be seen now."""
+
+
 @asynccontextmanager
 async def shown(progress: Progress, output: Output, *, live: bool) -> AsyncIterator[None]:
-    """Show a run's progress on stderr while the block lasts.
+    """Show a download's progress on stderr while the block lasts.
 
     Args:
         progress: Its counters.
         output: Where plain lines go; a quiet one shows nothing.
         live: Draw on a terminal.
     """
+
+    def draw() -> Drawn:
+        from aiocircle.cli.display import Drawing  # noqa: PLC0415 -- rich is for terminals
+
+        return Drawing(progress)
+
+    async with told(lambda now: line(progress, now), output, draw if live else None):
+        yield
+
+
+@asynccontextmanager
+async def told(tell: Callable[[float], str], output: Output, draw: Callable[[], Drawn] | None) -> AsyncIterator[None]:
+    """Say every few seconds how far something is, while the block lasts, or draw it.
+
+    Args:
+        tell: Returns it as a line.
+        output: Where lines go; a quiet one shows nothing.
+        draw: Draws it on a terminal instead.
+    """
     if output.quiet:
         yield
         return
-    task = asyncio.create_task(_draw(progress) if live else _tell(progress, output))
+    task = asyncio.create_task(_tell(tell, output) if draw is None else _draw(draw))
     try:
         yield
     finally:
@@ -178,16 +217,20 @@ def line(progress: Progress, now: float) -> str:
     return ", ".join([*parts, *told])
 
 
-async def _tell(progress: Progress, output: Output) -> None:
+def can_be_drawn(verbose: int) -> bool:
+    """Tell whether stderr is a terminal that can be drawn on, and that nothing else is written to."""
+    usable = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in {"", "dumb", "unknown"}
+    return usable and sys.stderr.encoding.lower().replace("-", "") == "utf8" and not verbose
+
+
+async def _tell(tell: Callable[[float], str], output: Output) -> None:
     while True:
         await asyncio.sleep(LINE_EVERY)
-        output.note(line(progress, time.monotonic()))
+        output.note(tell(time.monotonic()))
 
 
-async def _draw(progress: Progress) -> None:
-    from aiocircle.cli.display import Drawing  # noqa: PLC0415 -- rich is for terminals
-
-    with Drawing(progress) as drawing:
+async def _draw(draw: Callable[[], Drawn]) -> None:
+    with draw() as drawing:
         while True:
             drawing.refresh(time.monotonic())
             await asyncio.sleep(REFRESH)

@@ -19,14 +19,31 @@ def moment(flag: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        if age := re.fullmatch(r"([0-9]{1,6})([mhdw])", text.strip(), re.IGNORECASE):
-            return datetime.now(UTC) - timedelta(**{_AGES[age[2].lower()]: int(age[1])})
+        if (ago := _age(text)) is not None:
+            return datetime.now(UTC) - ago
         found = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise UsageError(
             f"{flag} {text!r} is no date and no age", hint="such as 2026-11-01, 2026-11-01T09:30Z, 12h or 30d"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def age(flag: str, text: str) -> float:
+    """Read an age, and return its seconds.
+
+    Raises:
+        UsageError: It is none.
+    """
+    found = _age(text)
+    if found is None:
+        raise UsageError(f"{flag} {text!r} is no age", hint="such as 12h, 3d or 2w")
+    return found.total_seconds()
+
+
+def _age(text: str) -> timedelta | None:
+    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", text.strip(), re.IGNORECASE)
+    return None if found is None else timedelta(**{_AGES[found[2].lower()]: int(found[1])})
 
 
 def size(flag: str, text: str | None) -> int | None:

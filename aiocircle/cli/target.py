@@ -83,6 +83,25 @@ def targets(addresses: Sequence[str], chosen: Chosen) -> list[Target]:
     return found
 
 
+def whole_projects(addresses: Sequence[str], file: Path | None) -> tuple[tuple[str, ...], str | None]:
+    """Return the slugs of the projects that are named, on the command line and in a file, and their host if known.
+
+    Raises:
+        UsageError: There are none, or one of them names a part of a project.
+        ConfigurationError: Something is no address.
+    """
+    chosen = Chosen(projects_file=file)
+    if not addresses and file is None:
+        raise UsageError("which project? --project is missing", hint="give one, such as --project gh/acme/web")
+    found = targets(addresses, chosen)
+    for target in found:
+        if _named(target) or target.branch is not None:
+            raise UsageError(
+                "an export is of whole projects", hint="--branch, --since and --until choose a part of them"
+            )
+    return tuple(str(target.slug) for target in found), found[0].host
+
+
 def selection(named: Sequence[Target], chosen: Chosen) -> "aiocircle.Selection":
     """Return what addresses and flags select together.
 

@@ -58,7 +58,7 @@ class Ahead(Generic[T]):
 
 
 async def in_turn(
-    source: AsyncGenerator[S, None], begin: Callable[[S], AsyncGenerator[T, None]], width: int
+    source: AsyncGenerator[S, None], begin: Callable[[S], AsyncGenerator[T, None]], width: int, buffer: int = 0
 ) -> AsyncGenerator[T, None]:
     """Yield what each value of a source leads to, in the order of the source, with several being followed at once.
 
@@ -66,13 +66,15 @@ async def in_turn(
         source: Is closed at the end.
         begin: Returns what a value leads to.
         width: How many are followed at once, 2 at least: one that is read, and those ahead of it.
+        buffer: How many values of each may lie ready, besides the one in hand; what yields something before it asks for
+            the rest needs that much.
     """
     opened: list[Ahead[T]] = []
 
     async def following() -> AsyncGenerator[Ahead[T], None]:
         async with aclosing(source) as values:
             async for value in values:
-                opened.append(Ahead(begin(value)))
+                opened.append(Ahead(begin(value), buffer))
                 yield opened[-1]
 
     listings = Ahead(following(), buffer=max(width - 2, 0))

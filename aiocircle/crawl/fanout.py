@@ -30,9 +30,11 @@ from aiocircle.slugs import ProjectSlug
 T = TypeVar("T")
 
 PROJECTS_AT_ONCE = 2
-PIPELINES_AT_ONCE = 8  # listings of workflows, and so below; enough to hide one round trip behind others
-WORKFLOWS_AT_ONCE = 8
+AT_ONCE = 8  # listings of workflows, and so of jobs; enough to hide one round trip behind others
+ITSELF = 1  # what is found lies ready while what is below it is asked for
 EXPIRED = "expired: the host does not know it any more"
+ENDED = frozenset({"success", "failed", "error", "canceled", "unauthorized", "not_run"})
+"""Statuses of workflows that have come to their end."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -129,7 +131,8 @@ Found = PipelineFound | WorkflowFound | JobFound | AllBelow | Skipped | ListingF
 Chosen = Callable[[PipelineFound, Sequence[WorkflowFound]], Awaitable[Sequence[WorkflowFound]]]
 
 
-async def _all_of_them(_pipeline: PipelineFound, workflows: Sequence[WorkflowFound]) -> Sequence[WorkflowFound]:
+async def all_of_them(_pipeline: PipelineFound, workflows: Sequence[WorkflowFound]) -> Sequence[WorkflowFound]:
+    """Choose every workflow."""
     return workflows
 
 
@@ -140,9 +143,13 @@ class Crawl:
         session: Asks the API.
         selection: Which pipelines, workflows and jobs.
         choose: Given a pipeline and its workflows, says whose jobs are wanted: by ``goes_on``.
+        at_once: How many pipelines are gone into at a time, those included that only pass by.
     """
 
-    def __init__(self, session: Session, selection: Selection, choose: Chosen = _all_of_them) -> None:
+    def __init__(
+        self, session: Session, selection: Selection, choose: Chosen = all_of_them, at_once: int = AT_ONCE
+    ) -> None:
+        self._at_once = at_once
         self._pipelines = Pipelines(session)
         self._resource = Resource(session)
         self._selection = selection
@@ -158,7 +165,11 @@ class Crawl:
             AioCircleError: The selection itself cannot be listed. The failure of one of several listings is a
                 ``ListingFailed`` instead.
         """
-        return self.below(in_turn(each(self._selection.projects), self._pipelines_of, PROJECTS_AT_ONCE))
+        return self.below(self.pipelines())
+
+    def pipelines(self) -> AsyncGenerator[Found, None]:
+        """Yield the pipelines that are selected, and nothing of what is below them."""
+        return in_turn(each(self._selection.projects), self._pipelines_of, PROJECTS_AT_ONCE)
 
     def below(self, pipelines: AsyncGenerator[T | Found, None]) -> AsyncGenerator[T | Found, None]:
         """Yield what comes, and below each pipeline its workflows and their jobs.
@@ -166,11 +177,11 @@ class Crawl:
         Args:
             pipelines: Is closed at the end. What is no pipeline keeps its place.
         """
-        return self.jobs_below(in_turn(pipelines, self._workflows_of, PIPELINES_AT_ONCE))
+        return self.jobs_below(in_turn(pipelines, self._workflows_of, self._at_once, ITSELF))
 
     def jobs_below(self, workflows: AsyncGenerator[T | Found, None]) -> AsyncGenerator[T | Found, None]:
         """Yield what comes, and below each workflow its jobs."""
-        return in_turn(workflows, self._jobs_of, WORKFLOWS_AT_ONCE)
+        return in_turn(workflows, self._jobs_of, 2 * self._at_once, ITSELF)
 
     # --- one listing each ---------------------------------------------------------------------------------------------
 

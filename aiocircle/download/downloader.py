@@ -40,8 +40,8 @@ from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import EXPIRED_FILE, ItemOutcome, Report, Tally, outcome_of
 from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import Store
-from aiocircle.download.transfer import Transfer, in_thread
-from aiocircle.endings import finish
+from aiocircle.download.transfer import Transfer
+from aiocircle.endings import finish, in_thread
 from aiocircle.errors import (
     AioCircleError,
     AuthenticationError,

@@ -31,7 +31,7 @@ from aiocircle.download.records import Source, Stored
 from aiocircle.download.resume import OK, Action, announced_sha256, is_plain, judge, validator_of
 from aiocircle.download.small import Ended, SmallFiles, Whole
 from aiocircle.download.stores import Store
-from aiocircle.endings import ended, finish
+from aiocircle.endings import ended, finish, in_thread
 from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
@@ -376,8 +376,3 @@ class _Arrival:
 def _told_validator(answer: Answer) -> str | None:
     """Return what the host gave to tell this object from others, weak or strong."""
     return answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-
-
-async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:
-    """Call a blocking function in a thread, and wait for its end even when cancelled."""
-    return await finish(asyncio.get_running_loop().run_in_executor(threads, function, *arguments))

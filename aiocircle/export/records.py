@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from aiocircle.export.tables import Column, Kind, Table, as_json, text_of
+from aiocircle.export.tables import Column, Kind, Table, as_json
+from aiocircle.export.texts import json_text, paired, time_text
 
 _TYPES: Final[Mapping[Kind, str]] = {
     "text": "TEXT",
@@ -50,7 +51,7 @@ def upsertion(table: Table, *more: str) -> str:
 
 def encoder(table: Table) -> Callable[[Iterable[_Row]], list[list[Any]]]:
     """Return what turns rows into parameters of statements."""
-    return _mapper(table, {"time": lambda _: text_of, "json": lambda _: _dumps, "list": _list_encoder})
+    return _mapper(table, {"time": lambda _: time_text, "json": lambda _: json_text, "list": _list_encoder})
 
 
 def decoder(table: Table) -> Callable[[Iterable[_Row]], list[list[Any]]]:
@@ -66,12 +67,9 @@ def decoder(table: Table) -> Callable[[Iterable[_Row]], list[list[Any]]]:
     )
 
 
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 def _list_encoder(column: Column) -> Callable[[Any], str]:
     change = as_json(column)
-    return _dumps if change is None else lambda value: _dumps(change(value))
+    return json_text if change is None else lambda value: json_text(change(value))
 
 
 def _list_decoder(column: Column) -> Callable[[str], Any]:
@@ -110,7 +108,7 @@ def storable(values: Iterable[Any]) -> list[Any]:
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value if value.isascii() else paired(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return str(value)
     return value

@@ -21,6 +21,7 @@ from aiocircle.codec import Model
 from aiocircle.crawl.ahead import in_turn
 from aiocircle.crawl.fanout import ListingFailed, Skipped, each, guarded
 from aiocircle.errors import BadRequestError, DecodeError, NotFoundError
+from aiocircle.export.found import Pair
 from aiocircle.export.measures import (
     context_row,
     flaky_test_row,
@@ -37,9 +38,6 @@ from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
 
 M = TypeVar("M", bound=Model)
-
-Pair = tuple[tuple[Any, ...], Mapping[str, Any]]
-"""A row, and the item that it was made of."""
 
 Listed = Sequence[Pair] | Skipped | ListingFailed
 """A page, or what could not be listed."""

@@ -7,114 +7,52 @@ takes the place of the one of its key. The files of an export are written from h
 What there is to know of the history (see `aiocircle.export.sweep` for what is made of it):
 
 * ``_sweeps``: per project, branch and datasets, from when to when pipelines are covered, and the page at which a
-  listing was broken off;
+  sweep was broken off;
 * ``_pipelines``: which datasets are complete for a pipeline, and whether more may come of it;
 * ``_workflows``: which datasets are complete for a workflow that has ended.
 
-``_run`` counts the runs. In each table it is the run that saw a row last, which tells what is new since an output was
-written, and what a snapshot no longer has. A loss of power may cost the last commits, never the database
-(``synchronous=NORMAL``). One process at a time: the lock is SQLite's own and ends with the process.
+``_run`` counts the runs; one that was broken off goes on under its number. In each table it is the run that saw a row
+last, which tells what is new since an output was written, and what a snapshot no longer has. A loss of power may cost
+the last commits, never the database (``synchronous=NORMAL``). One process at a time: the lock is SQLite's own and ends
+with the process.
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from attrs import define, field, frozen
-
 from aiocircle.errors import ConfigurationError, StoreError
+from aiocircle.export.marks import Collected, PipelineMark, Sweep
 from aiocircle.export.records import creation, decoder, encoder, quoted, storable, upsertion
 from aiocircle.export.tables import Batch, Table, text_of, utc
+from aiocircle.export.usage import UsageJob
 
 FOLDER = ".aiocircle"
 STATE = "export.sqlite"
 VERSION = "1"
 READ_AT_ONCE = 2000  # rows
+GOES_ON = timedelta(hours=12)  # since a run began; what it saw earlier than that may look different now
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _sweeps (
-    scope TEXT PRIMARY KEY, since TEXT, newest TEXT, token TEXT, token_since TEXT, token_newest TEXT) WITHOUT ROWID;
+    scope TEXT PRIMARY KEY, since TEXT, newest TEXT, token TEXT, token_newest TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _pipelines (
     id TEXT PRIMARY KEY, project TEXT NOT NULL, number INTEGER, created_at TEXT, branch TEXT, state TEXT,
     covered INTEGER NOT NULL, is_open INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _open_pipelines ON _pipelines (project, created_at) WHERE is_open;
 CREATE TABLE IF NOT EXISTS _workflows (id TEXT PRIMARY KEY, covered INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _usage_jobs (id TEXT PRIMARY KEY, organization TEXT, start TEXT, end TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _published (target TEXT, name TEXT, run INTEGER NOT NULL, PRIMARY KEY (target, name));
 """
 _PRAGMAS: Final = """
 PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;
 PRAGMA cache_size=-16384; PRAGMA temp_store=FILE;
 """
-
-
-@frozen(kw_only=True)
-class Sweep:
-    """How far the pipelines of a scope are covered.
-
-    Attributes:
-        since: From when on; ``None`` together with ``newest`` is from the beginning.
-        newest: When the newest pipeline was created that is covered; ``None`` if no sweep has come to its end.
-        token: The page at which a sweep was broken off.
-        token_since: How far back that one was to go.
-        token_newest: When the newest pipeline was created that it saw.
-    """
-
-    since: datetime | None = None
-    newest: datetime | None = None
-    token: str | None = None
-    token_since: datetime | None = None
-    token_newest: datetime | None = None
-
-
-@frozen(kw_only=True)
-class PipelineMark:
-    """What is covered of a pipeline.
-
-    Attributes:
-        covered: The datasets, as bits.
-        is_open: More may come of it.
-    """
-
-    id: str
-    project: str
-    number: int | None
-    created_at: datetime | None
-    branch: str | None
-    state: str | None
-    covered: int
-    is_open: bool
-
-
-@define(eq=False)
-class Collected:
-    """Rows and marks that are to be committed together.
-
-    Attributes:
-        rows: By table.
-        pipelines: What is covered of pipelines.
-        workflows: Of workflows that have ended, by id.
-        sweeps: By scope.
-        checked: Pipeline and workflow ids whose gaps are looked for anew; of the pipeline itself with ``""``.
-        complete: Tables, and projects or organisations, of which all that there is was collected in this run.
-    """
-
-    rows: dict[Table, list[tuple[Any, ...]]] = field(factory=dict)
-    pipelines: list[PipelineMark] = field(factory=list)
-    workflows: dict[str, int] = field(factory=dict)
-    sweeps: dict[str, Sweep] = field(factory=dict)
-    checked: list[tuple[str, str]] = field(factory=list)
-    complete: list[tuple[Table, str]] = field(factory=list)
-    count: int = 0
-
-    def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Add rows of a table."""
-        self.rows.setdefault(table, []).extend(rows)
-        self.count += len(rows)
 
 
 class State:
@@ -124,13 +62,14 @@ class State:
         directory: The output.
         origin: The host whose data it is.
         raw: Items are kept as the host gave them.
+        now: The time.
 
     Raises:
         StoreError: It cannot be written, or another process uses it.
         ConfigurationError: It is of another host, or of the other kind.
     """
 
-    def __init__(self, directory: Path, *, origin: str, raw: bool) -> None:
+    def __init__(self, directory: Path, *, origin: str, raw: bool, now: datetime) -> None:
         self._path = directory / FOLDER / STATE
         self._tables: dict[str, Table] = {}
         with self._explained():
@@ -139,7 +78,7 @@ class State:
             try:
                 self._connection.executescript(_PRAGMAS)
                 self._check({"version": VERSION, "host": origin, "rows": "raw" if raw else "typed"})
-                self.run = self._begin_run()
+                self.run = self._begin_run(now)
             except BaseException:
                 self._connection.close()
                 raise
@@ -170,12 +109,17 @@ class State:
                 "INSERT OR REPLACE INTO _pipelines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(*_values(mark), self.run) for mark in collected.pipelines],
             )
-            self._connection.executemany("INSERT OR REPLACE INTO _workflows VALUES (?, ?)", collected.workflows.items())
+            self._connection.executemany(
+                "INSERT INTO _workflows VALUES (?, ?) ON CONFLICT DO UPDATE SET covered = covered | excluded.covered",
+                collected.workflows.items(),
+            )
             for scope, sweep in collected.sweeps.items():
-                times = map(_maybe_text, (sweep.since, sweep.newest, sweep.token_since, sweep.token_newest))
-                since, newest, token_since, token_newest = times
-                values = (scope, since, newest, sweep.token, token_since, token_newest)
-                run("INSERT OR REPLACE INTO _sweeps VALUES (?, ?, ?, ?, ?, ?)", values)
+                since, newest, token_newest = map(_maybe_text, (sweep.since, sweep.newest, sweep.token_newest))
+                values = (scope, since, newest, sweep.token, token_newest)
+                run("INSERT OR REPLACE INTO _sweeps VALUES (?, ?, ?, ?, ?)", values)
+            self._connection.executemany(
+                "DELETE FROM _usage_jobs WHERE id = ?", [(one,) for one in collected.usage_jobs]
+            )
             for table, scope in collected.complete:
                 where = f'{quoted(table.owner)} = ? AND "_run" <> ?'
                 run(f"DELETE FROM {quoted(table.name)} WHERE {where}", (scope, self.run))  # noqa: S608 -- names of ours
@@ -190,6 +134,26 @@ class State:
         except (UnicodeEncodeError, OverflowError):
             self._connection.executemany(statement, map(storable, values))
 
+    def add_usage_job(self, job: UsageJob) -> None:
+        """Commit that an export of usage data was created."""
+        values = (job.export_id, job.organization_id, text_of(job.start), text_of(job.end))
+        with self._explained():
+            self._connection.execute("INSERT OR REPLACE INTO _usage_jobs VALUES (?, ?, ?, ?)", values)
+
+    def usage_jobs(self) -> list[UsageJob]:
+        """Return the exports of usage data that earlier runs created and did not bring to their end."""
+        with self._explained():
+            found = self._connection.execute("SELECT id, organization, start, end FROM _usage_jobs").fetchall()
+        return [
+            UsageJob(
+                export_id=export_id,
+                organization_id=organization,
+                start=datetime.fromisoformat(start),
+                end=datetime.fromisoformat(end),
+            )
+            for export_id, organization, start, end in found
+        ]
+
     # --- what is covered ----------------------------------------------------------------------------------------------
 
     def sweep(self, scope: str) -> Sweep:
@@ -198,9 +162,13 @@ class State:
             found = self._connection.execute("SELECT * FROM _sweeps WHERE scope = ?", (scope,)).fetchone()
         if found is None:
             return Sweep()
-        _, since, newest, token, token_since, token_newest = found
-        times = {"since": since, "newest": newest, "token_since": token_since, "token_newest": token_newest}
-        return Sweep(token=token, **{name: _maybe_time(text) for name, text in times.items()})
+        _, since, newest, token, token_newest = found
+        return Sweep(
+            since=_maybe_time(since),
+            newest=_maybe_time(newest),
+            token=token,
+            token_newest=_maybe_time(token_newest),
+        )
 
     def closed(self, pipelines: Sequence[str], datasets: int) -> set[str]:
         """Return which of some pipelines are complete for datasets, with nothing more to come."""
@@ -214,14 +182,24 @@ class State:
         """Return which of some workflows have ended and are complete for datasets."""
         return self._covered("_workflows", "", workflows, datasets)
 
-    def open_pipelines(self, project: str, branch: str | None, since: datetime | None) -> list[PipelineMark]:
-        """Return pipelines of which more may come and that this run has not seen, the newest first; a part of them."""
+    def open_pipelines(
+        self, project: str, branch: str | None, since: datetime | None, after: PipelineMark | None
+    ) -> list[PipelineMark]:
+        """Return pipelines of which more may come and that this run has not seen, the newest first.
+
+        Args:
+            project: Of this project.
+            branch: Of this branch.
+            since: Created then or later.
+            after: The last one of the part that came before this one.
+        """
         query = (
             "SELECT id, project, number, created_at, branch, state, covered, is_open FROM _pipelines "
             "WHERE is_open AND project = ? AND run <> ? AND (? IS NULL OR branch = ?) AND created_at >= ? "
-            "ORDER BY created_at DESC LIMIT ?"
+            "AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?"
         )
-        values = (project, self.run, branch, branch, _maybe_text(since) or "", READ_AT_ONCE)
+        last = ("~", "") if after is None else (_maybe_text(after.created_at) or "", after.id)
+        values = (project, self.run, branch, branch, _maybe_text(since) or "", *last, READ_AT_ONCE)
         with self._explained():
             return [_mark(*found) for found in self._connection.execute(query, values)]
 
@@ -239,6 +217,12 @@ class State:
         with self._explained():
             found = self._connection.execute(f"SELECT count(*) FROM {quoted(table.name)} {where}").fetchone()  # noqa: S608
         return int(found[0])
+
+    def newest(self, table: Table) -> int:
+        """Return the run that saw a row of a table last; 0 if it has none."""
+        with self._explained():
+            found = self._connection.execute(f'SELECT max("_run") FROM {quoted(table.name)}').fetchone()  # noqa: S608
+        return int(found[0] or 0)
 
     def published(self, target: str, table: Table) -> int:
         """Return the run whose rows an output had last of a table; 0 if it had none."""
@@ -299,12 +283,22 @@ class State:
                     hint="choose a new output with -o",
                 )
 
-    def _begin_run(self) -> int:
+    def _begin_run(self, now: datetime) -> int:
+        """Return the number of a new run, or of one of the last hours that was broken off and goes on."""
         with self._transaction():
-            found = self._connection.execute("SELECT value FROM about WHERE name = 'run'").fetchone()
-            run = int(found[0]) + 1 if found else 1
-            self._connection.execute("INSERT OR REPLACE INTO about VALUES ('run', ?)", (str(run),))
+            known = dict(self._connection.execute("SELECT name, value FROM about WHERE name LIKE 'run%'"))
+            began = _maybe_time(known.get("run_began"))
+            if began is not None and now - began < GOES_ON:
+                return int(known["run"])
+            run = int(known.get("run", 0)) + 1
+            values = [("run", str(run)), ("run_began", _maybe_text(now) or "")]
+            self._connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", values)
         return run
+
+    def end_run(self) -> None:
+        """Record that the run has come to its end: what comes next is another one."""
+        with self._explained():
+            self._connection.execute("DELETE FROM about WHERE name = 'run_began'")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -47,6 +47,7 @@ class Table:
         key: The columns that tell its rows apart.
         date: The column whose day, in UTC, its rows are divided by.
         is_snapshot: What a later run does not find any more is gone; else it stays.
+        owned_by: The column that says whose its rows are, if that is neither ``project`` nor the first one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Table:
     key: tuple[str, ...]
     date: str | None = field(default=None, kw_only=True)
     is_snapshot: bool = field(default=False, kw_only=True)
+    owned_by: str | None = field(default=None, kw_only=True)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -68,7 +70,7 @@ class Table:
     @property
     def owner(self) -> str:
         """The column that says whose its rows are: a project's, or an organisation's."""
-        return "project" if "project" in self.names else self.names[0]
+        return self.owned_by or ("project" if "project" in self.names else self.names[0])
 
 
 def columns_of(row: type[tuple[Any, ...]]) -> tuple[Column, ...]:
@@ -133,7 +135,7 @@ TABLES: Mapping[str, Table] = {
         Table("insights_summary", rows.WorkflowSummaryRow, ("project", "branch", "workflow_name"), is_snapshot=True),
         Table("schedules", rows.ScheduleRow, ("id",), is_snapshot=True),
         Table("contexts", rows.ContextRow, ("organization", "id"), is_snapshot=True),
-        Table("usage", rows.UsageRow, ("id",), date="job_run_date"),
+        Table("usage", rows.UsageRow, ("id",), date="job_run_date", owned_by="organization_id"),
         Table(
             "gaps",
             rows.GapRow,

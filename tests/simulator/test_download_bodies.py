@@ -27,7 +27,8 @@ from aiocircle.download.parts import Part
 from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Source
 from aiocircle.download.small import SmallFiles
-from aiocircle.download.transfer import Transfer, in_thread
+from aiocircle.download.transfer import Transfer
+from aiocircle.endings import in_thread
 from aiocircle.errors import (
     AioCircleError,
     InterruptedBodyError,

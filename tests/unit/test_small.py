@@ -17,7 +17,7 @@ from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Records, Source
 from aiocircle.download.small import GATHERED, RECORD, SmallFiles, Whole
 from aiocircle.download.stores import Staged
-from aiocircle.download.transfer import in_thread
+from aiocircle.endings import in_thread
 from aiocircle.errors import AioCircleError, StoreError, UnsafePathError
 
 pytestmark = pytest.mark.anyio

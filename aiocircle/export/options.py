@@ -1,0 +1,91 @@
+"""What may be said about an export."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TypedDict, get_args
+
+from attrs import field, frozen
+
+from aiocircle.errors import ConfigurationError
+from aiocircle.export.sinks import FORMATS, Compression, Partition
+
+WINDOWS = ("last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days")
+
+
+def _formats(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+
+
+def _moment(value: datetime | timedelta | None) -> datetime | None:
+    if isinstance(value, timedelta):
+        return datetime.now(UTC) - value
+    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+@frozen(kw_only=True)
+class ExportOptions:
+    """What is exported, and how it is written.
+
+    Attributes:
+        since: Only pipelines created then or later; a ``timedelta`` is so long ago.
+        until: Only pipelines created before that.
+        branch: Only pipelines of this branch, and metrics of it.
+        formats: ``jsonl``, ``csv``, ``sqlite``, ``parquet``, ``duckdb``; several if wanted.
+        compression: Of ``jsonl`` and ``csv``: ``gzip`` or ``zstd``.
+        partition: What ``parquet`` is divided by besides projects: ``day``, ``month`` or ``none``.
+        for_spreadsheets: ``csv`` without texts that spreadsheets take for formulas.
+        sync: Flush files to the disk before they get their names, against loss of power.
+        raw: Items as the host gave them in place of typed columns.
+        look_back: How much further back than it has to a run looks for reruns of older pipelines.
+        reporting_window: Of Insights' metrics: ``last-7-days`` and so on.
+
+    Raises:
+        ConfigurationError: Something in it cannot be.
+    """
+
+    since: datetime | None = field(default=None, converter=_moment)
+    until: datetime | None = field(default=None, converter=_moment)
+    branch: str | None = None
+    formats: tuple[str, ...] = field(default=("jsonl",), converter=_formats)
+    compression: Compression | None = None
+    partition: Partition = "day"
+    for_spreadsheets: bool = False
+    sync: bool = False
+    raw: bool = False
+    look_back: timedelta = timedelta(days=3)
+    reporting_window: str = "last-90-days"
+
+    def __attrs_post_init__(self) -> None:
+        for word, given, known in (
+            *(("format", one, FORMATS) for one in self.formats),
+            ("compression", self.compression or "gzip", get_args(Compression)),
+            ("partition", self.partition, get_args(Partition)),
+            ("reporting window", self.reporting_window, WINDOWS),
+        ):
+            if given not in known:
+                raise ConfigurationError(f"{given!r} is no {word}", hint=f"there are {', '.join(known)}")
+        if not self.formats:
+            raise ConfigurationError("no format is named", hint=f"there are {', '.join(FORMATS)}")
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ConfigurationError("no pipeline is created since a moment and before an earlier one")
+        if self.look_back < timedelta():
+            raise ConfigurationError("looking back by less than nothing would leave holes")
+
+    def settings_of(self, name: str) -> "Settings":
+        """Return what is set of a format."""
+        settings: Settings = {}
+        if name in {"jsonl", "csv"} and self.compression is not None:
+            settings["compression"] = self.compression
+        if name == "csv" and self.for_spreadsheets:
+            settings["for_spreadsheets"] = True
+        if name == "parquet":
+            settings["partition"] = self.partition
+        return settings
+
+
+class Settings(TypedDict, total=False):
+    """Settings of one format, as ``open_sink`` takes them."""
+
+    compression: Compression
+    partition: Partition
+    for_spreadsheets: bool

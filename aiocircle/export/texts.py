@@ -1,0 +1,77 @@
+"""Values as texts that every reader takes. Pure.
+
+What comes from the API may be what JSON allows and its readers do not. A half of a surrogate pair, which no encoding
+has, becomes U+FFFD; two halves that belong together become their character. Numbers that are none (``NaN``, and
+``1e999``, which Python reads as infinite) become ``null`` wherever JSON is written.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aiocircle.export.tables import text_of
+
+
+def utf8(text: str) -> bytes:
+    """Return a text's bytes."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return paired(text).encode()
+
+
+def paired(text: str) -> str:
+    """Return a text without halves of surrogate pairs."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def time_text(moment: datetime) -> str:
+    """Return a moment as ISO 8601 text in UTC with ``Z``; one without a time zone is taken as UTC."""
+    return text_of(in_utc(moment))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a moment in UTC; one without a time zone is taken as UTC."""
+    zone = moment.tzinfo
+    if zone is UTC:
+        return moment
+    return moment.replace(tzinfo=UTC) if zone is None else moment.astimezone(UTC)
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON, in one line and without spaces."""
+    if not value and isinstance(value, (dict, list, tuple)):
+        return "{}" if isinstance(value, dict) else "[]"
+    try:
+        return _encode(value)
+    except ValueError:
+        return _encode(_finite(value))
+
+
+def is_finite(value: float) -> bool:
+    """Tell whether a number is one."""
+    return value - value == 0
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    if isinstance(value, datetime):
+        return time_text(value)
+    raise TypeError(f"JSON has no {type(value).__name__}")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if is_finite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return value
