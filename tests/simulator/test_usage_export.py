@@ -431,7 +431,7 @@ async def test_a_host_that_has_no_exports_says_so_in_a_sentence() -> None:
     assert "Server" in (caught.value.hint or "")
 
 
-async def killed(seen: Scene, **options: Any) -> None:
+async def killed(seen: Scene, begin: datetime = BEGIN, end: datetime = END) -> None:
     """Begin, and be cancelled at the first pause after the creation of the first export."""
     created = asyncio.Event()
 
@@ -441,7 +441,7 @@ async def killed(seen: Scene, **options: Any) -> None:
         await asyncio.Event().wait()
 
     async def run() -> None:
-        async for _ in usage_rows(seen.client._opened, seen.organization_id, BEGIN, END, on_job=on_job, **options):
+        async for _ in usage_rows(seen.client._opened, seen.organization_id, begin, end, on_job=on_job):
             raise AssertionError
 
     task = asyncio.ensure_future(run())
@@ -473,6 +473,28 @@ async def test_a_kept_export_of_another_end_is_taken_and_the_rest_is_asked_for()
         expected = seen.expected(BEGIN, later)
     assert len(by_id(rows)) == len(expected)
     assert [(job.start, job.end) for job in seen.jobs] == [(kept[0].end, later)]
+
+
+@pytest.mark.parametrize(("later", "created"), [(timedelta(hours=5), 1), (timedelta(days=2), 2)])
+async def test_a_kept_export_is_taken_for_a_time_that_begins_a_little_later(later: timedelta, created: int) -> None:
+    """What began so many days ago does so when it is said again; a day more than is asked for does no harm."""
+    async with scene() as seen:
+        await killed(seen)
+        kept, seen.jobs = seen.jobs, []
+        await seen.rows(BEGIN + later, END, resume=kept)
+    assert len(seen.jobs) == created
+
+
+async def test_the_same_command_some_minutes_later_creates_nothing() -> None:
+    async with scene() as seen:
+        end = datetime.fromtimestamp(seen.clock.wall(), UTC)
+        await killed(seen, end - timedelta(days=31), end)
+        kept, seen.jobs = seen.jobs, []
+        seen.clock.now += 1200
+        end = datetime.fromtimestamp(seen.clock.wall(), UTC)
+        rows = await seen.rows(end - timedelta(days=31), end, resume=kept)
+    assert rows
+    assert seen.jobs == []
 
 
 async def test_a_kept_export_that_failed_or_is_forgotten_is_created_once_more() -> None:
