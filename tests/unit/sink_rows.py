@@ -34,7 +34,7 @@ LISTS: dict[str, tuple[Sequence[Any], ...]] = {
 }
 
 
-def rows_of(table: Table, count: int = 20, *, start: int = 0) -> list[tuple[Any, ...]]:
+def rows_of(table: Table, count: int = 20, *, start: int = 0) -> list[Any]:
     """Return rows, ordered by project and day, that tell everything apart by ``start``."""
     rows = [_row(table, number) for number in range(start, start + count)]
     owner = table.names.index(table.owner)

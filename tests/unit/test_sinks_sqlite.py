@@ -73,7 +73,7 @@ def test_all_tables_lie_in_one_database(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_old", [False, True])
 def test_rows_take_the_place_of_those_of_their_key(tmp_path: Path, is_old: bool) -> None:
     old = rows_of(JOBS, 10)
-    changed = [row._replace(status="changed") for row in old[:3]]  # type: ignore[attr-defined]
+    changed = [row._replace(status="changed") for row in old[:3]]
     new = rows_of(JOBS, 4, start=10)
     if is_old:
         put(tmp_path, JOBS, old)
@@ -183,7 +183,7 @@ def test_any_text_comes_back_but_halves_of_pairs(tmp_path_factory: pytest.TempPa
 
 
 def test_numbers_beyond_64_bits_are_the_nearest_real_ones_and_exact_in_json(tmp_path: Path) -> None:
-    large = rows_of(JOBS, 1)[0]._replace(job_number=2**70, requires={"n": 2**70})  # type: ignore[attr-defined]
+    large = rows_of(JOBS, 1)[0]._replace(job_number=2**70, requires={"n": 2**70})
     put(tmp_path, JOBS, [*rows_of(JOBS, 3, start=1), large])
     (one,) = (one for one in found(tmp_path, JOBS) if one["id"] == large.id)
     assert one["job_number"] == float(2**70)

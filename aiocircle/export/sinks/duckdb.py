@@ -1,0 +1,276 @@
+"""DuckDB: a database ``export.duckdb``, of which each finish changes all tables in one transaction, or none.
+
+Rows are gathered in a database of their own beside the final one. The first time it gets the name; later a single
+transaction takes the rows over from it, each in place of the one of its key. So the final database is open for as long
+as that takes and no longer: DuckDB lets no other process read meanwhile. What others have added to it stays: tables,
+views, indices, and further columns.
+
+Keys are kept by this module and are not declared: DuckDB holds the index of a primary key in memory as a whole, some
+200 bytes for each of our rows whenever any is written. Without it, and with DuckDB's limit of memory, a table may be
+larger than the memory.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from aiocircle.errors import StoreError
+from aiocircle.export.records import quoted
+from aiocircle.export.sinks import Finishing, Grain
+from aiocircle.export.sinks.arrow import ArrowRows
+from aiocircle.export.sinks.parts import Parts
+from aiocircle.export.sinks.refusals import explained
+from aiocircle.export.tables import Column, Kind, Table
+from aiocircle.extras import load_extra
+
+DATABASE: Final = "export.duckdb"
+MEMORY_MIB: Final = 64
+_ROWS_AT_ONCE: Final = 4096
+_WAITING_ROWS: Final = 30 * 4096  # a row group of DuckDB's, which goes to the disk without a detour through its log
+_WAITING_BYTES: Final = 16 * 1024 * 1024
+
+_TYPES: Final[Mapping[Kind, str]] = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "real": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "time": "TIMESTAMP WITH TIME ZONE",
+    "json": "JSON",
+}
+
+_Row = tuple[Any, ...]
+
+
+class DuckDB(Finishing):
+    """A database ``export.duckdb``.
+
+    Args:
+        directory: Where it goes; made if need be.
+        memory_mib: MiB that DuckDB may use for itself; what does not fit goes to the disk.
+        sync: Flush the first database to the disk before it gets its name; DuckDB does that by itself for changes.
+
+    Raises:
+        ConfigurationError: A package is not installed.
+    """
+
+    grain: Grain = "row"
+
+    def __init__(self, directory: str | Path, *, memory_mib: int = MEMORY_MIB, sync: bool = False) -> None:
+        self._duckdb = load_extra("duckdb", what="writing a DuckDB database", extra="duckdb")
+        self._pa = load_extra("pyarrow", what="writing a DuckDB database", extra="duckdb")
+        self._parts = Parts(Path(directory), "duckdb", sync=sync)
+        self._path = Path(directory) / DATABASE
+        self._memory_mib = memory_mib
+        self._connection: Any = None
+        self._begun: list[tuple[Table, bool]] = []
+        self._arrow: ArrowRows | None = None
+        self._waiting: list[Any] = []
+        self._size = 0
+
+    def has(self, table: Table) -> bool:
+        """Return whether the database has a table.
+
+        Raises:
+            StoreError: It cannot be read, or another program has it open.
+        """
+        return bool(self._columns(table))
+
+    def begin(self, table: Table, *, whole: bool = True) -> None:
+        """Go on with a table.
+
+        Raises:
+            StoreError: The database cannot be written, or has another table of that name.
+        """
+        self._flush()
+        self._parts.open()
+        known = self._columns(table)
+        with self._explained():
+            if self._connection is None:
+                self._connection = self._connected(self._parts.path(DATABASE))
+            self._connection.execute(_creation(table))
+            wanted = _columns(self._connection, table)
+        if known and any(known.get(name) != type_ for name, type_ in wanted.items()):
+            raise StoreError(
+                f"{self._path}: its table {table.name} has other columns than these rows",
+                fatal=True,
+                hint="rename or drop that table, or choose another directory",
+            )
+        self._begun.append((table, whole))
+        self._arrow = ArrowRows(table)
+
+    def write(self, rows: Sequence[_Row]) -> None:
+        """Take rows of the table begun last; each takes the place of the one of its key.
+
+        Raises:
+            StoreError: They cannot be written.
+        """
+        if self._arrow is None:
+            raise ValueError("no table was begun")
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            batch = self._arrow.batch(rows[start : start + _ROWS_AT_ONCE])
+            self._waiting.append(batch)
+            self._size += batch.nbytes
+            if len(self._waiting) * _ROWS_AT_ONCE >= _WAITING_ROWS or self._size >= _WAITING_BYTES:
+                self._flush()
+
+    def finish(self) -> None:
+        """Make everything visible.
+
+        Raises:
+            StoreError: It cannot be written; everything is as it was before.
+        """
+        if self._connection is None:
+            return
+        try:
+            self._flush()
+            with self._explained():
+                for table, _ in self._begun:
+                    self._single_out(table)
+                self._connection.close()
+            if self._path.exists():
+                self._merge()
+            else:
+                with explained(self._path):
+                    self._path.with_name(f"{DATABASE}.wal").unlink(missing_ok=True)  # of one that was removed
+                self._parts.publish(self._parts.path(DATABASE), self._path)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Leave everything as it was before."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(self._duckdb.Error):
+                connection.close()
+        self._arrow = None
+        self._waiting, self._size = [], 0
+        self._begun.clear()
+        self._parts.close()
+
+    def _flush(self) -> None:
+        """Insert what waits."""
+        if not self._waiting:
+            return
+        name, _ = self._begun[-1]
+        with self._explained():
+            # Not in a transaction, which would keep the batches in memory until its end.
+            self._connection.register("_batch", self._pa.Table.from_batches(self._waiting))
+            self._connection.execute(f"INSERT INTO {quoted(name.name)} SELECT * FROM _batch")  # noqa: S608 -- names of ours
+            self._connection.unregister("_batch")
+        self._waiting, self._size = [], 0
+
+    def _single_out(self, table: Table) -> None:
+        """Remove all but the last of rows with the same key."""
+        name, key = quoted(table.name), ", ".join(map(quoted, table.key))
+        # Digests first, since keys are long and those that come twice are few.
+        twice = f"SELECT hash({key}) FROM {name} GROUP BY 1 HAVING count(*) > 1"  # noqa: S608 -- names of ours
+        self._connection.execute(f"CREATE TEMP TABLE _twice AS {twice}")
+        if self._connection.execute("SELECT count(*) FROM _twice").fetchone()[0]:
+            numbered = (
+                f"SELECT rowid, row_number() OVER (PARTITION BY {key} ORDER BY rowid DESC) AS place "  # noqa: S608
+                f"FROM {name} WHERE hash({key}) IN (FROM _twice)"
+            )
+            self._connection.execute(
+                f"DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM ({numbered}) WHERE place > 1)"  # noqa: S608
+            )
+        self._connection.execute("DROP TABLE _twice")
+
+    def _merge(self) -> None:
+        """Take all rows over, in one transaction."""
+        with self._explained():
+            connection = self._connected(self._path)
+            try:
+                gathered = str(self._parts.path(DATABASE)).replace("'", "''")
+                connection.execute(f"ATTACH '{gathered}' AS _gathered (READ_ONLY)")
+                connection.execute("BEGIN")
+                for table, whole in self._begun:
+                    for statement in _takeover(table, whole=whole):
+                        connection.execute(statement)
+                connection.execute("COMMIT")
+            finally:
+                connection.close()
+
+    def _columns(self, table: Table) -> dict[str, str]:
+        """Return the types of a table's columns in the final database; none if it is not there."""
+        if not self._path.exists():
+            return {}
+        with self._explained():
+            connection = self._connected(self._path, read_only=True)
+            try:
+                return _columns(connection, table)
+            finally:
+                connection.close()
+
+    def _connected(self, path: Path, *, read_only: bool = False) -> Any:
+        settings = {
+            "memory_limit": f"{self._memory_mib}MiB",
+            "threads": "1",  # each takes memory of its own
+            "temp_directory": str(self._parts.path("spilled")),
+            "autoinstall_known_extensions": "false",  # nothing here needs any, and none shall be fetched
+            "autoload_known_extensions": "false",
+        }
+        return self._duckdb.connect(str(path), read_only=read_only, config=settings)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            with explained(self._path):
+                yield
+        except self._duckdb.Error as error:
+            raise _unusable(self._path, str(error)) from None
+
+
+def _columns(connection: Any, table: Table) -> dict[str, str]:
+    query = (
+        "SELECT column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = 'main' AND table_name = ?"
+    )
+    return dict(connection.execute(query, [table.name]).fetchall())
+
+
+def _type(column: Column) -> str:
+    if isinstance(column.items, tuple):
+        return f"STRUCT({', '.join(f'{quoted(item.name)} {_type(item)}' for item in column.items)})[]"
+    if column.items is not None:
+        return f"{_type(column.items)}[]"
+    return _TYPES[column.kind]
+
+
+def _creation(table: Table, database: str = "") -> str:
+    columns = [f"{quoted(one.name)} {_type(one)}{'' if one.optional else ' NOT NULL'}" for one in table.columns]
+    return f"CREATE TABLE IF NOT EXISTS {database}{quoted(table.name)} ({', '.join(columns)})"
+
+
+def _takeover(table: Table, *, whole: bool) -> Iterator[str]:
+    """Yield the statements that take a table's rows over from the database in which they were gathered."""
+    name, gathered = quoted(table.name), f"_gathered.{quoted(table.name)}"
+    yield _creation(table)
+    if whole:
+        yield f"DELETE FROM {name}"  # noqa: S608 -- names of ours
+    else:
+        same = " AND ".join(f"{name}.{quoted(one)} = _new.{quoted(one)}" for one in table.key)
+        yield f"DELETE FROM {name} USING {gathered} AS _new WHERE {same}"  # noqa: S608
+    columns = ", ".join(map(quoted, table.names))
+    yield f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {gathered}"  # noqa: S608
+
+
+_REASONS: Final = (
+    ("could not set lock", "another program has it open", "close whatever has it open, and try again"),
+    ("different configuration", "this program has it open", "close that connection first"),
+    ("not a valid duckdb", "this is no DuckDB database", "move the file away, or choose another directory"),
+    ("no space left", "no space left on device", "free some space and try again: what was there before is kept"),
+    ("read-only file system", "read-only file system", "choose a directory on a file system that can be written to"),
+    ("permission denied", "permission denied", "may this user write there?"),
+    ("out of memory", "DuckDB's limit of memory does not suffice", "give it more with memory_mib"),
+)
+
+
+def _unusable(path: Path, words: str) -> StoreError:
+    for sign, reason, hint in _REASONS:
+        if sign in words.lower():
+            return StoreError(f"{path}: {reason}", fatal=True, hint=hint)
+    reason = re.sub(r"^.*? Error: ", "", words.strip().splitlines()[0])
+    hint = "move the file away to begin anew, or choose another directory"
+    return StoreError(f"{path}: {reason}", fatal=True, hint=hint)
