@@ -30,7 +30,6 @@ from aiocircle.errors import (
     BadRequestError,
     ForbiddenError,
     GoneError,
-    InterruptedBodyError,
     NotFoundError,
     RateLimitedError,
     UsageExportError,
@@ -49,6 +48,8 @@ OLDEST: Final = timedelta(days=365) - timedelta(minutes=5)  # before now; the cl
 HOUR: Final = 3600.0  # seconds
 ADMITTED: Final = 10  # requests in an hour
 BETWEEN_LOOKS: Final = 360.0  # seconds
+SLACK: Final = timedelta(days=1)  # what began "30 days ago" began later when it is said again
+WORTH_A_SPAN: Final = timedelta(hours=1)  # behind a kept export; the data is renewed once a day
 FIRST_LOOK: Final = 60.0  # seconds after the creation
 PATIENCE: Final = 5 * 3600.0  # seconds; the host gives up after four hours
 AT_ONCE: Final = 1000  # rows
@@ -126,7 +127,8 @@ async def usage_rows(
         end: The last moment.
         on_job: Awaited with each export as soon as it is created, before anything else is done.
         resume: Exports that an earlier run created and did not bring to their last page. One that begins where a span
-            does, and does not reach beyond the time, is taken in place of a new one.
+            does, or up to a day before, and does not reach beyond the time, is taken in place of a new one. What is
+            left behind the last of them is not asked for unless it is an hour.
         longest: Bytes to which a file may unpack.
 
     Raises:
@@ -162,10 +164,10 @@ class _Span:
 
 def _spans(start: datetime, end: datetime, kept: Sequence[UsageJob]) -> list[_Span]:
     """Return the spans that a time is split into, each with the export that is there of it already, if any."""
-    known = {job.start: job for job in kept if job.start < job.end <= end}
     spans: list[_Span] = []
-    while start < end:
-        job = known.get(start)
+    while start < end and not (spans and spans[-1].is_kept and end - start < WORTH_A_SPAN):
+        fitting = [job for job in kept if start - SLACK <= job.start <= start < job.end <= end]
+        job = max(fitting, key=lambda one: one.end, default=None)
         end_of_span = min(start + LONGEST_SPAN, end) if job is None else job.end
         span = _Span(start, end_of_span, job, job is not None)
         spans.append(span)
@@ -189,8 +191,8 @@ class _Pace:
 
     async def turn(self) -> None:
         """Wait until another one is admitted, and count it."""
-        while self.wait:
-            await self._clock.sleep(self.wait)
+        if wait := self.wait:
+            await self._clock.sleep(wait)
         self._spent.append(self._clock.monotonic())
 
 
@@ -334,8 +336,6 @@ async def _receive(answer: Answer, file: UsageFile) -> None:
             await _in_thread(file.take, b"".join(parts))
             parts, size = [], 0
     await _in_thread(file.end, b"".join(parts))
-    if answer.size is not None and file.size != answer.size:
-        raise InterruptedBodyError(f"{file.size} bytes of usage data arrived, {answer.size} were announced")
 
 
 @asynccontextmanager

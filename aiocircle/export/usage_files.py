@@ -71,7 +71,7 @@ class UsageFile:
         with _disk():
             self._file.seek(0)
             self._file.truncate()
-        self.size = self._unpacked = 0
+        self._size = self._unpacked = 0
         self._packed: bool | None = None
         self._stream = zlib.decompressobj(_GZIP)
 
@@ -85,10 +85,10 @@ class UsageFile:
         """
         if self._packed is None and data:
             self._packed = data.startswith(_MAGIC)
-        self.size += len(data)
+        self._size += len(data)
         if self._packed:
             self._follow(data)
-        if max(self.size, self._unpacked) > self._longest:
+        if max(self._size, self._unpacked) > self._longest:
             raise UsageExportError(f"a file of usage data unpacks to more than {self._longest} bytes", hint=_HINT)
         with _disk():
             self._file.write(data)

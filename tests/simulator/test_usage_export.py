@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import itertools
+import json
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import pytest
 from attrs import define, field
-from raw_host import QUICK, TOKEN, RawHost, opened, reply
+from raw_host import QUICK, TOKEN, Asked, RawHost, opened, reply
 
 from aiocircle import Client
 from aiocircle.clock import Timer
@@ -112,6 +113,10 @@ async def scene(world: World | None = None, **options: Any) -> AsyncIterator[Sce
         organization_id = await organization_of(client._opened, ProjectSlug.parse(SLUG))
         yield Scene(sim, client, clock, organization_id, asked, told)
         assert sim.stats.leaks == 0
+
+
+async def forget(_job: UsageJob) -> None:
+    pass
 
 
 def by_id(rows: Iterable[UsageRow]) -> dict[str, UsageRow]:
@@ -228,6 +233,23 @@ async def test_no_credential_goes_to_a_signed_address_whatever_host_it_names() -
         assert "circle-token" in host.asked[-1].headers
 
 
+async def test_a_file_on_the_apis_own_origin_is_fetched_without_the_token_too() -> None:
+    identifier = "00000000-0000-4000-8000-000000000000"
+
+    def answer(asked: Asked) -> bytes:
+        if asked.target.startswith("/files"):
+            return reply(200, b"ORGANIZATION_ID,JOB_ID\no,j\n")
+        state = {"usage_export_job_id": identifier, "state": "completed", "download_urls": [f"{host.url}/files?s=1"]}
+        return reply(200, json.dumps(state).encode())
+
+    async with RawHost(answer) as host, opened(host.url, clock=JumpingClock()) as seen:
+        listing = usage_rows(seen.session, "o", BEGIN, BEGIN + timedelta(days=1), on_job=forget)
+        rows = [row async for page in listing for row, _ in page.pairs]
+    assert [row.id for row in rows] == ["j"]
+    assert [("circle-token" in one.headers, one.target) for one in host.asked][2:] == [(False, "/files?s=1")]
+    assert all("circle-token" in one.headers for one in host.asked[:2])
+
+
 # --- what goes wrong on the way --------------------------------------------------------------------------------------
 
 
@@ -254,6 +276,37 @@ async def test_addresses_that_are_over_are_exchanged_for_new_ones() -> None:
     assert refused
     assert len(by_id(rows)) == len(expected)
     assert len(seen.jobs) == 2
+
+
+async def test_the_new_addresses_are_good_for_the_files_that_follow() -> None:
+    async with scene() as seen:
+        seen.sim.usage.rows_per_file, seen.sim.usage.signature_ttl = 20, 3000.0
+        pages = seen.pages(END - timedelta(days=20))
+        await anext(pages)
+        seen.clock.now += 4000
+        rows = [row async for page in pages for row, _ in page.pairs]
+        refused = [sent for _, sent in seen.asked if sent.status == 403]
+    assert len(rows) > 60
+    assert len(refused) == 1
+
+
+async def test_files_that_were_exchanged_meanwhile_are_read_from_the_first() -> None:
+    """Rows may come twice then, with the same ids."""
+    identifier = "00000000-0000-4000-8000-000000000000"
+    looks = iter([["a", "b"], ["c"]])
+
+    def answer(asked: Asked) -> bytes:
+        name = asked.target.partition("/files/")[2]
+        if name:
+            return reply(403) if name == "b" else reply(200, f"ORGANIZATION_ID,JOB_ID\no,{name}\n".encode())
+        urls = [f"{host.url}/files/{name}" for name in next(looks)] if asked.method == "GET" else None
+        state = {"usage_export_job_id": identifier, "state": "completed", "download_urls": urls}
+        return reply(200, json.dumps(state).encode())
+
+    async with RawHost(answer) as host, opened(host.url, clock=JumpingClock()) as seen:
+        listing = usage_rows(seen.session, "o", BEGIN, BEGIN + timedelta(days=1), on_job=forget)
+        rows = [row async for page in listing for row, _ in page.pairs]
+    assert [row.id for row in rows] == ["a", "c"]
 
 
 async def test_addresses_that_are_never_good_are_an_error() -> None:
@@ -355,6 +408,18 @@ async def test_an_export_that_failed_is_an_error_with_the_hosts_reason() -> None
             await seen.rows(END - timedelta(days=1))
 
 
+async def test_an_hour_whose_requests_others_have_spent_is_waited_for() -> None:
+    async with scene() as seen:
+        exports = seen.client.usage_exports
+        for _ in range(ADMITTED):
+            await exports.create(seen.organization_id, start=END, end=END)
+        rows = await seen.rows()
+        throttled = [sent for _, sent in seen.asked if sent.status == 429]
+        expected = seen.expected()
+    assert throttled
+    assert len(by_id(rows)) == len(expected)
+
+
 async def test_a_host_that_has_no_exports_says_so_in_a_sentence() -> None:
     async with RawHost(lambda _: reply(404, b'{"message":"Not Found"}')) as host, opened(host.url) as seen:
 
@@ -366,7 +431,7 @@ async def test_a_host_that_has_no_exports_says_so_in_a_sentence() -> None:
     assert "Server" in (caught.value.hint or "")
 
 
-async def killed(seen: Scene, **options: Any) -> None:
+async def killed(seen: Scene, begin: datetime = BEGIN, end: datetime = END) -> None:
     """Begin, and be cancelled at the first pause after the creation of the first export."""
     created = asyncio.Event()
 
@@ -376,7 +441,7 @@ async def killed(seen: Scene, **options: Any) -> None:
         await asyncio.Event().wait()
 
     async def run() -> None:
-        async for _ in usage_rows(seen.client._opened, seen.organization_id, BEGIN, END, on_job=on_job, **options):
+        async for _ in usage_rows(seen.client._opened, seen.organization_id, begin, end, on_job=on_job):
             raise AssertionError
 
     task = asyncio.ensure_future(run())
@@ -408,6 +473,28 @@ async def test_a_kept_export_of_another_end_is_taken_and_the_rest_is_asked_for()
         expected = seen.expected(BEGIN, later)
     assert len(by_id(rows)) == len(expected)
     assert [(job.start, job.end) for job in seen.jobs] == [(kept[0].end, later)]
+
+
+@pytest.mark.parametrize(("later", "created"), [(timedelta(hours=5), 1), (timedelta(days=2), 2)])
+async def test_a_kept_export_is_taken_for_a_time_that_begins_a_little_later(later: timedelta, created: int) -> None:
+    """What began so many days ago does so when it is said again; a day more than is asked for does no harm."""
+    async with scene() as seen:
+        await killed(seen)
+        kept, seen.jobs = seen.jobs, []
+        await seen.rows(BEGIN + later, END, resume=kept)
+    assert len(seen.jobs) == created
+
+
+async def test_the_same_command_some_minutes_later_creates_nothing() -> None:
+    async with scene() as seen:
+        end = datetime.fromtimestamp(seen.clock.wall(), UTC)
+        await killed(seen, end - timedelta(days=31), end)
+        kept, seen.jobs = seen.jobs, []
+        seen.clock.now += 1200
+        end = datetime.fromtimestamp(seen.clock.wall(), UTC)
+        rows = await seen.rows(end - timedelta(days=31), end, resume=kept)
+    assert rows
+    assert seen.jobs == []
 
 
 async def test_a_kept_export_that_failed_or_is_forgotten_is_created_once_more() -> None:
