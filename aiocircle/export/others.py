@@ -25,9 +25,11 @@ class Memory(Protocol):
 
     async def sweep(self, scope: str) -> Sweep:
         """Return what is covered."""
+        ...
 
     async def usage_jobs(self) -> Sequence[UsageJob]:
         """Return exports of usage data that were created and not brought to their end."""
+        ...
 
     async def add_usage_job(self, job: UsageJob) -> None:
         """Remember one that was created."""
@@ -36,7 +38,7 @@ class Memory(Protocol):
 class NoMemory:
     """That of somebody who begins anew each time."""
 
-    async def sweep(self, _scope: str) -> Sweep:
+    async def sweep(self, scope: str) -> Sweep:  # noqa: ARG002 -- the protocol's
         """Return that nothing is covered."""
         return Sweep()
 
@@ -123,17 +125,8 @@ async def _usage(
         before = await memory.sweep(scope)
         start = begin_of(before, Period(since=since, look_back=options.look_back)) or since
         kept = await memory.usage_jobs()
-        # An age, such as 30 days, is another moment in each run: what was created for an earlier one will do.
-        start = max((job.start for job in kept if job.start <= start < job.end), default=start)
-        pages = usage_rows(
-            session,
-            organization,
-            start,
-            end,
-            on_job=memory.add_usage_job,
-            resume=kept,
-        )
-        async with aclosing(pages):
+        listed = usage_rows(session, organization, start, end, on_job=memory.add_usage_job, resume=kept)
+        async with aclosing(listed) as pages:
             async for page in pages:
                 if page.pairs:
                     yield Pairs("usage", page.pairs)

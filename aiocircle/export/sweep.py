@@ -39,6 +39,7 @@ class Asks(Protocol):
 
     async def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return what the function returns."""
+        ...
 
 
 @frozen

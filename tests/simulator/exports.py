@@ -8,11 +8,17 @@ from typing import Any
 
 from aiocircle import Client, RetryPolicy
 from aiocircle.testing import Simulator, World
+from aiocircle.testing.kong import KongLimits
 
 SLUG = "gh/acme/web"
 FANNED_OUT = ("pipelines", "workflows", "jobs", "job_details", "artifacts", "tests")
 
 Key = tuple[Any, ...]
+
+
+def generous() -> KongLimits:
+    """Return limits that are no hindrance: without any a client feels its way."""
+    return KongLimits({"second": 5000})
 
 
 def client_of(sim: Simulator, **settings: Any) -> Client:

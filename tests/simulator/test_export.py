@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
-from exports import FANNED_OUT, SLUG, assert_holds, client_of, json_lines, truth, visible
+from exports import FANNED_OUT, SLUG, assert_holds, client_of, generous, json_lines, truth, visible
 
 from aiocircle import Client, ExportOptions, ExportReport
 from aiocircle.errors import ConfigurationError, NotFoundError, PartialExportError, StoreError
@@ -31,7 +31,7 @@ def gaps(out: Path) -> list[dict[str, Any]]:
 
 async def test_what_a_world_holds_comes_out_once(tmp_path: Path) -> None:
     world = World(pipelines=45)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         report = await export(client, tmp_path)
     held = truth(world)
     for name in FANNED_OUT:
@@ -43,7 +43,7 @@ async def test_what_a_world_holds_comes_out_once(tmp_path: Path) -> None:
 
 async def test_several_datasets_of_one_crawl_cost_one_crawl(tmp_path: Path) -> None:
     world = World(pipelines=30)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         await export(client, tmp_path / "one", "jobs")
         alone = sim.stats.requests.copy()
         sim.stats.requests.clear()
@@ -59,7 +59,7 @@ async def test_several_datasets_of_one_crawl_cost_one_crawl(tmp_path: Path) -> N
 
 async def test_the_same_again_asks_only_for_what_may_be_new(tmp_path: Path) -> None:
     world = World(pipelines=60)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         first = await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)
         before = {
             name: (tmp_path / f"{name}.jsonl").read_bytes() for name in ("pipelines", "workflows", "jobs", "tests")
@@ -79,7 +79,7 @@ async def test_the_same_again_asks_only_for_what_may_be_new(tmp_path: Path) -> N
 
 async def test_new_pipelines_and_reruns_within_the_look_back_are_found(tmp_path: Path) -> None:
     world = World(pipelines=40)
-    async with Simulator(world, speed=1e6) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
         await export(client, tmp_path, "builds")
         failed = next(
             run.id
@@ -99,7 +99,7 @@ async def test_new_pipelines_and_reruns_within_the_look_back_are_found(tmp_path:
 
 async def test_a_workflow_that_had_not_ended_is_looked_at_again_whatever_its_age(tmp_path: Path) -> None:
     world = World(pipelines=40)
-    async with Simulator(world, speed=1e6) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
         await export(client, tmp_path, "builds", "job_details", look_back=NO_LOOK_BACK)
         oldest = [run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "on_hold"][-1]
         assert oldest.id is not None
@@ -119,7 +119,7 @@ async def test_a_workflow_that_had_not_ended_is_looked_at_again_whatever_its_age
 async def test_a_part_of_a_history_and_then_more_of_it(tmp_path: Path) -> None:
     world = World(pipelines=80)
     since = world.plan.newest - timedelta(hours=12)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         await export(client, tmp_path, "pipelines", "jobs", since=since)
         recent = {row["id"] for row in json_lines(tmp_path, "pipelines")}
         assert recent == {one.id for one in world.pipelines(SLUG) if one.created_at >= since}
@@ -136,7 +136,7 @@ async def test_a_part_of_a_history_and_then_more_of_it(tmp_path: Path) -> None:
 async def test_only_pipelines_of_a_branch_and_before_a_moment(tmp_path: Path) -> None:
     world = World(pipelines=60)
     until = world.plan.newest - timedelta(hours=5)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         await export(client, tmp_path, "pipelines", branch="main", until=until)
     expected = {one.id for one in world.pipelines(SLUG) if one.branch == "main" and one.created_at < until}
     assert {row["id"] for row in json_lines(tmp_path, "pipelines")} == expected
@@ -144,7 +144,7 @@ async def test_only_pipelines_of_a_branch_and_before_a_moment(tmp_path: Path) ->
 
 async def test_several_projects_in_one_export(tmp_path: Path) -> None:
     world = World(pipelines=15)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         await export(client, tmp_path, "builds", projects=[SLUG, APP])
     held = truth(world, SLUG, APP)
     for name in ("pipelines", "workflows", "jobs"):
@@ -153,7 +153,7 @@ async def test_several_projects_in_one_export(tmp_path: Path) -> None:
 
 async def test_insights_schedules_and_contexts_of_projects(tmp_path: Path) -> None:
     world = World(pipelines=20)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         await export(client, tmp_path, "insights", "schedules", "contexts", projects=[SLUG, APP])
         runs = {run.id for slug in (SLUG, APP) for one in world.pipelines(slug) for run in one.workflows}
         assert {row["id"] for row in json_lines(tmp_path, "insights_runs")} == runs
@@ -172,7 +172,7 @@ async def test_insights_schedules_and_contexts_of_projects(tmp_path: Path) -> No
 async def test_what_has_expired_is_a_gap_and_no_failure(tmp_path: Path) -> None:
     world = World(pipelines=12)
     gone = next(one for one in world.pipelines(SLUG) if one.workflows)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         sim.faults.add("expired-404", match=f"/pipeline/{gone.id}/workflow", place="api")
         report = await export(client, tmp_path, "builds")
         report.raise_for_failures()
@@ -188,7 +188,7 @@ async def test_what_has_expired_is_a_gap_and_no_failure(tmp_path: Path) -> None:
 async def test_what_failed_is_a_gap_until_the_next_run_has_it(tmp_path: Path) -> None:
     world = World(pipelines=12)
     broken = next(run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "success")
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         sim.faults.add("500", match=f"/workflow/{broken.id}/job", place="api")
         report = await export(client, tmp_path, "builds")
         with pytest.raises(PartialExportError, match="1 listings failed"):
@@ -205,7 +205,7 @@ async def test_what_failed_is_a_gap_until_the_next_run_has_it(tmp_path: Path) ->
 
 async def test_a_page_of_pipelines_that_fails_leaves_no_hole(tmp_path: Path) -> None:
     world = World(pipelines=100)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         sim.faults.add("500", match=f"/project/{SLUG}/pipeline", after=2, place="api")
         report = await export(client, tmp_path, "pipelines")
         assert report.failed == 1
@@ -220,7 +220,7 @@ async def test_a_page_of_pipelines_that_fails_leaves_no_hole(tmp_path: Path) -> 
 
 async def test_a_page_token_that_is_refused_later_costs_pages_and_nothing_else(tmp_path: Path) -> None:
     world = World(pipelines=100)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         sim.faults.add("500", match=f"/project/{SLUG}/pipeline", after=2, place="api")
         assert (await export(client, tmp_path, "pipelines", "workflows")).failed == 1
         sim.faults.clear()
@@ -236,7 +236,7 @@ async def test_a_page_token_that_is_refused_later_costs_pages_and_nothing_else(t
 
 
 async def test_a_project_that_there_is_not_is_said_and_nothing_is_written(tmp_path: Path) -> None:
-    async with Simulator(World(pipelines=2)) as sim, client_of(sim) as client:
+    async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
         with pytest.raises(NotFoundError):
             await export(client, tmp_path, projects="gh/acme/nothing")
         assert visible(tmp_path) == set()
@@ -246,7 +246,7 @@ async def test_a_project_that_there_is_not_is_said_and_nothing_is_written(tmp_pa
 
 
 async def test_an_empty_project_has_files_without_rows(tmp_path: Path) -> None:
-    async with Simulator(World(pipelines=0)) as sim, client_of(sim) as client:
+    async with Simulator(World(pipelines=0), limits=generous()) as sim, client_of(sim) as client:
         report = await export(client, tmp_path, formats=("jsonl", "csv", "sqlite"))
     assert report.is_written
     assert json_lines(tmp_path, "jobs") == []
@@ -258,7 +258,7 @@ async def test_an_empty_project_has_files_without_rows(tmp_path: Path) -> None:
 
 async def test_items_as_the_host_gave_them(tmp_path: Path) -> None:
     world = World(pipelines=5)
-    async with Simulator(world) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         await export(client, tmp_path, raw=True)
         page = (await client.request("GET", f"/project/{SLUG}/pipeline")).json
         rows = json_lines(tmp_path, "pipelines")
@@ -271,18 +271,18 @@ async def test_items_as_the_host_gave_them(tmp_path: Path) -> None:
 
 
 async def test_an_output_holds_rows_of_one_host_and_one_kind(tmp_path: Path) -> None:
-    async with Simulator(World(pipelines=2)) as sim, client_of(sim) as client:
+    async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
         await export(client, tmp_path, "pipelines")
         with pytest.raises(ConfigurationError, match="holds typed rows and cannot take raw ones"):
             await export(client, tmp_path, "pipelines", raw=True)
-    async with Simulator(World(pipelines=2)) as other, client_of(other) as client:
+    async with Simulator(World(pipelines=2), limits=generous()) as other, client_of(other) as client:
         with pytest.raises(ConfigurationError, match="holds an export of http"):
             await export(client, tmp_path, "pipelines")
 
 
 async def test_two_exports_to_one_output_at_once_are_refused(tmp_path: Path) -> None:
     async with (
-        Simulator(World(pipelines=20), latency=0.05) as sim,
+        Simulator(World(pipelines=20), limits=generous(), latency=0.05) as sim,
         client_of(sim) as client,
         anyio.create_task_group() as group,
     ):
@@ -298,14 +298,14 @@ async def test_what_is_in_the_place_of_the_state_is_named(tmp_path: Path) -> Non
     state = tmp_path / ".aiocircle" / "export.sqlite"
     state.parent.mkdir()
     state.write_text("this is no database, and long enough to be taken for one" * 10)
-    async with Simulator(World(pipelines=2)) as sim, client_of(sim) as client:
+    async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
         with pytest.raises(StoreError, match="not the state of an export"):
             await export(client, tmp_path, "pipelines")
 
 
 async def test_cancelled_nothing_is_visible_and_the_next_run_goes_on(tmp_path: Path) -> None:
     world = World(pipelines=60)
-    async with Simulator(world, latency=0.01) as sim, client_of(sim) as client:
+    async with Simulator(world, limits=generous(), latency=0.01) as sim, client_of(sim) as client:
         with anyio.move_on_after(10) as scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(export, client, tmp_path, "builds")
@@ -329,7 +329,7 @@ async def test_an_export_keeps_to_the_rate_limit(tmp_path: Path) -> None:
 
 
 async def test_a_run_happens_once(tmp_path: Path) -> None:
-    async with Simulator(World(pipelines=1)) as sim, client_of(sim) as client:
+    async with Simulator(World(pipelines=1), limits=generous()) as sim, client_of(sim) as client:
         run = client.export.run(SLUG, "pipelines", to=tmp_path)
         await run
         with pytest.raises(ConfigurationError, match="happens once"):
@@ -337,7 +337,7 @@ async def test_a_run_happens_once(tmp_path: Path) -> None:
 
 
 async def test_names_of_datasets_that_there_are_not_are_refused_before_anything_is_asked() -> None:
-    async with Simulator(World(pipelines=1)) as sim, client_of(sim) as client:
+    async with Simulator(World(pipelines=1), limits=generous()) as sim, client_of(sim) as client:
         with pytest.raises(ConfigurationError, match="'pipeline' is no dataset"):
             client.export.run(SLUG, ["pipeline"], to="out")
         with pytest.raises(ConfigurationError, match="no dataset is named"):

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow.dataset
 import pytest
-from exports import FANNED_OUT, SLUG, Key, assert_holds, json_lines, truth, visible
+from exports import FANNED_OUT, SLUG, Key, assert_holds, generous, json_lines, truth, visible
 
 from aiocircle.testing import Simulator, SimulatorThread, World
 
@@ -106,7 +106,7 @@ def test_what_comes_out_of_each_format_is_what_the_world_holds_with_kills_on_the
     world = World(pipelines=12, artifacts=4)
     held = truth(world)
     moments = random.Random(name)
-    with SimulatorThread(world, latency=0.004) as sim:
+    with SimulatorThread(world, limits=generous(), latency=0.004) as sim:
         kills = sum(killed(sim, tmp_path, moments.randint(1, 120), "--format", name) for _ in range(3))
         assert kills > 0
         assert visible(tmp_path) == set(), "what is not finished does not look finished"
@@ -117,7 +117,7 @@ def test_what_comes_out_of_each_format_is_what_the_world_holds_with_kills_on_the
 
 def test_a_killed_run_does_not_ask_again_for_what_was_saved(tmp_path: Path) -> None:
     world = World(pipelines=40, artifacts=2)
-    with SimulatorThread(world, latency=0.002) as sim:
+    with SimulatorThread(world, limits=generous(), latency=0.002) as sim:
         finished(sim, tmp_path / "whole")
         whole = sim.stats.total
         begin = sim.stats.total
@@ -133,7 +133,7 @@ def test_a_killed_run_does_not_ask_again_for_what_was_saved(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", READERS)
 def test_an_earlier_export_stays_whole_while_a_later_one_is_killed(tmp_path: Path, name: str) -> None:
     world = World(pipelines=8, artifacts=2)
-    with SimulatorThread(world, latency=0.004) as sim:
+    with SimulatorThread(world, limits=generous(), latency=0.004) as sim:
         finished(sim, tmp_path, "--format", name)
         before = truth(world)
         world.add_job(SLUG, name="later", tests=30)
@@ -147,13 +147,13 @@ def test_an_earlier_export_stays_whole_while_a_later_one_is_killed(tmp_path: Pat
 
 def test_every_format_of_one_run_holds_the_same(tmp_path: Path) -> None:
     world = World(pipelines=10, artifacts=3)
-    with SimulatorThread(world) as sim:
+    with SimulatorThread(world, limits=generous()) as sim:
         finished(sim, tmp_path, "--format", ",".join(READERS))
     assert_all(tmp_path, truth(world), READERS)
 
 
 def test_a_signal_ends_an_export_with_a_sentence_and_its_status(tmp_path: Path) -> None:
-    with SimulatorThread(World(pipelines=60), latency=0.02) as sim:
+    with SimulatorThread(World(pipelines=60), limits=generous(), latency=0.02) as sim:
         process = started(sim, tmp_path)
         while sim.stats.total < 20:
             time.sleep(0.002)
