@@ -17,6 +17,8 @@ from aiocircle.endings import undone
 S = TypeVar("S")
 T = TypeVar("T")
 
+MOST_AT_ONCE = 1000  # whatever width is asked for
+
 
 class Ahead(Generic[T]):
     """A generator that runs ahead of its reader, by ``buffer`` values and the one it has in hand.
@@ -58,31 +60,40 @@ class Ahead(Generic[T]):
 
 
 async def in_turn(
-    source: AsyncGenerator[S, None], begin: Callable[[S], AsyncGenerator[T, None]], width: int, buffer: int = 0
+    source: AsyncGenerator[S, None],
+    begin: Callable[[S], AsyncGenerator[T, None]],
+    width: int | Callable[[], int],
+    buffer: int = 0,
 ) -> AsyncGenerator[T, None]:
     """Yield what each value of a source leads to, in the order of the source, with several being followed at once.
 
     Args:
         source: Is closed at the end.
         begin: Returns what a value leads to.
-        width: How many are followed at once, 2 at least: one that is read, and those ahead of it.
+        width: How many are followed at once, 2 at least: one that is read, and those ahead of it. It may change.
         buffer: How many values of each may lie ready, besides the one in hand; what yields something before it asks for
             the rest needs that much.
     """
     opened: list[Ahead[T]] = []
+    read = asyncio.Event()
+    most = width if callable(width) else lambda: width
 
     async def following() -> AsyncGenerator[Ahead[T], None]:
         async with aclosing(source) as values:
             async for value in values:
+                while len(opened) >= most():
+                    read.clear()
+                    await read.wait()
                 opened.append(Ahead(begin(value), buffer))
                 yield opened[-1]
 
-    listings = Ahead(following(), buffer=max(width - 2, 0))
+    listings = Ahead(following(), MOST_AT_ONCE)
     try:
         async for listing in listings:
             async for value in listing:
                 yield value
             opened.remove(listing)
+            read.set()
     finally:
         async with AsyncExitStack() as closing:  # each, whatever comes of the others
             closing.push_async_callback(_close_all, opened)  # which grows until the next line has ended

@@ -140,7 +140,8 @@ class Collector:
         found: AsyncGenerator[Any, None] = in_turn(each(self._projects), pipelines, PROJECTS_AT_ONCE)
         if self._below_pipelines:
             found = crawl.below(found)
-        return Details(self._session, set(self._fanned_out) & set(OF_JOBS)).behind(found)
+        details = Details(self._session, set(self._fanned_out) & set(OF_JOBS), with_json=self._raw)
+        return details.behind(found)
 
     async def _choose(self, _found: PipelineFound, workflows: Sequence[WorkflowFound]) -> Sequence[WorkflowFound]:
         """Return workflows with the mark of whether their jobs are to be listed."""

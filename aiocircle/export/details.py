@@ -1,7 +1,7 @@
 """What has to be asked for job by job: details, artifacts and tests, as a stage behind the fan-out."""
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -10,13 +10,16 @@ from aiocircle.crawl.ahead import in_turn
 from aiocircle.crawl.fanout import JobFound, each, guarded
 from aiocircle.export.convert import artifact_row, details_row, test_row
 from aiocircle.export.datasets import OF_JOBS
-from aiocircle.export.found import Missing, Pairs
+from aiocircle.export.found import Missing, Pair, Pairs
 from aiocircle.resource import Resource
 from aiocircle.session import Session
 
 PIPELINES_AT_ONCE = 48
 JOBS_AT_ONCE = 128  # whatever else passes by takes one of these places
+_NO_JSON: Mapping[str, Any] = {}
+FIRST_JOBS = 16  # as long as it is not known how much there is of a job
 READY = 2  # the job, or pages
+READY_ROWS = 20_000  # of all jobs, about; so pages of many rows are asked for further ahead than such of few
 
 
 class Details:
@@ -25,9 +28,12 @@ class Details:
     Args:
         session: Asks the API.
         datasets: Which of ``OF_JOBS`` are wanted.
+        with_json: Rows come with the items as the host gave them.
     """
 
-    def __init__(self, session: Session, datasets: Collection[str]) -> None:
+    def __init__(self, session: Session, datasets: Collection[str], *, with_json: bool = False) -> None:
+        self._with_json = with_json
+        self._rows_of_job: float | None = None  # that lie ready at most, about
         self._jobs = Jobs(session)
         self._resource = Resource(session)
         self._datasets = [name for name in OF_JOBS if name in datasets]
@@ -39,7 +45,19 @@ class Details:
 
     def behind(self, stream: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
         """Yield what comes, and behind each job what there is of it."""
-        return in_turn(stream, self._of, JOBS_AT_ONCE, READY) if self._datasets else stream
+        return in_turn(stream, self._of, self._width, READY) if self._datasets else stream
+
+    def _width(self) -> int:
+        if self._rows_of_job is None:
+            return FIRST_JOBS
+        return max(FIRST_JOBS // 2, min(JOBS_AT_ONCE, int(READY_ROWS / (1 + self._rows_of_job))))
+
+    def _pairs(self, dataset: str, pairs: Sequence[Pair]) -> Pairs:
+        """Return what came together, and learn from it how much there is of a job."""
+        ready = READY * len(pairs)
+        before = ready if self._rows_of_job is None else self._rows_of_job
+        self._rows_of_job = max(ready, 0.98 * before + 0.02 * ready)
+        return Pairs(dataset, pairs if self._with_json else [(row, _NO_JSON) for row, _ in pairs])
 
     async def _of(self, found: object) -> AsyncGenerator[Any, None]:
         yield found
@@ -58,14 +76,15 @@ class Details:
 
     async def _details(self, found: JobFound) -> AsyncGenerator[Pairs, None]:
         answer = await self._jobs.get(found.ref.slug, found.ref.job_number or 0).response()
-        yield Pairs("job_details", [(details_row(found, answer.value), answer.json)])
+        yield self._pairs("job_details", [(details_row(found, answer.value), answer.json)])
 
     async def _artifacts(self, found: JobFound) -> AsyncGenerator[Pairs, None]:
         path = {"slug": found.ref.slug, "job_number": found.ref.job_number}
         listing = self._resource.pairs(operations.ARTIFACTS_LIST, Artifact, path)
         async with aclosing(listing.pages()) as pages:
             async for page in pages:
-                yield Pairs("artifacts", [(artifact_row(found, artifact), json) for artifact, json in page.items])
+                pairs = [(artifact_row(found, artifact), json) for artifact, json in page.items]
+                yield self._pairs("artifacts", pairs)
 
     async def _tests(self, found: JobFound) -> AsyncGenerator[Pairs, None]:
         path = {"slug": found.ref.slug, "job_number": found.ref.job_number}
@@ -74,7 +93,7 @@ class Details:
         async with aclosing(listing.pages()) as pages:
             async for page in pages:
                 numbered = enumerate(page.items, position)
-                yield Pairs("tests", [(test_row(found, place, test), json) for place, (test, json) in numbered])
+                yield self._pairs("tests", [(test_row(found, place, test), json) for place, (test, json) in numbered])
                 position += len(page.items)
 
 
