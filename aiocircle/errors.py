@@ -325,6 +325,15 @@ class PartialDownloadError(DownloadError):
 
 
 class PartialExportError(AioCircleError):
-    """Some listings of an export failed; the rows of the others are complete."""
+    """Some listings of an export failed; the rows of the others are complete.
+
+    Args:
+        failed: How many.
+        first: What the first one failed with, in words.
+        hint: What to do next.
+    """
 
     code = "partial_export"
+
+    def __init__(self, failed: int, first: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{failed} listing{'s' * (failed != 1)} failed, the first with: {first}", hint=hint)

@@ -19,7 +19,7 @@ JOBS_AT_ONCE = 128  # whatever else passes by takes one of these places
 _NO_JSON: Mapping[str, Any] = {}
 FIRST_JOBS = 16  # as long as it is not known how much there is of a job
 READY = 2  # the job, or pages
-READY_ROWS = 20_000  # of all jobs, about; so pages of many rows are asked for further ahead than such of few
+READY_ROWS = 6_000  # of all jobs, about; so pages of many rows are asked for further ahead than such of few
 
 
 class Details:

@@ -71,10 +71,8 @@ class ExportReport:
             PartialExportError: It is.
         """
         if self.failed:
-            raise PartialExportError(
-                f"{self.failed} listings failed, the first with: {self.failures[0]}",
-                hint="run the same command again: what is complete is not asked for again",
-            )
+            hint = "run the same command again: what is complete is not asked for again"
+            raise PartialExportError(self.failed, self.failures[0], hint=hint)
 
 
 class Export:

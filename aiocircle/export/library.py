@@ -116,10 +116,8 @@ class Rows(Paginator[R]):
                     yield Page(cast("Sequence[R]", [row for row, _ in one.pairs]), None, number)
         if failures:
             first = failures[0]
-            raise PartialExportError(
-                f"{len(failures)} listings failed, the first with: {first.what}: {first.error}",
-                hint="the rows of the others are complete",
-            )
+            words = f"{first.what}: {first.error}"
+            raise PartialExportError(len(failures), words, hint="the rows of the others are complete")
 
     async def arrow(self) -> "AsyncGenerator[pa.RecordBatch, None]":
         """Yield the rows as Arrow record batches, typed as in Parquet files; needs the extra ``parquet``.

@@ -191,7 +191,7 @@ async def test_what_failed_is_a_gap_until_the_next_run_has_it(tmp_path: Path) ->
     async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
         sim.faults.add("500", match=f"/workflow/{broken.id}/job", place="api")
         report = await export(client, tmp_path, "builds")
-        with pytest.raises(PartialExportError, match="1 listings failed"):
+        with pytest.raises(PartialExportError, match="1 listing failed"):
             report.raise_for_failures()
         assert [(row["code"], row["workflow_id"], row["dataset"]) for row in gaps(tmp_path)] == [
             ("server", broken.id, "jobs")
