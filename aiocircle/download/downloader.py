@@ -35,6 +35,7 @@ from aiocircle.download.outputs import open_store
 from aiocircle.download.paths import Claims, DuplicateClaim
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
+from aiocircle.download.ranges import Reserve
 from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
 from aiocircle.download.selection import Selection
@@ -243,6 +244,7 @@ class Download:
             turn = asyncio.Lock()
             monotonic = self._session.clock.monotonic
             workers = 0
+            reserve = transfer.reserve = Reserve(lambda: crowd.size - workers, load.now, monotonic)
 
             def arrived(wait: float, size: int | None) -> None:
                 before = crowd.size
@@ -260,7 +262,7 @@ class Download:
 
             def join() -> None:
                 nonlocal workers
-                while workers < crowd.size and (self._ready or not self._all_listed):
+                while workers + reserve.lent < crowd.size and (self._ready or not self._all_listed):
                     workers += 1
                     group.start_soon(work)
                 transfer.batch = self._batch(max(workers, 1))

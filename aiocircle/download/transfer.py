@@ -27,12 +27,13 @@ from aiocircle.download.ledger import Ledger
 from aiocircle.download.pages import is_page_instead
 from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
+from aiocircle.download.ranges import WORTH_RANGES, Ranges, Reserve
 from aiocircle.download.records import Source, Stored
-from aiocircle.download.resume import OK, Action, announced_sha256, is_plain, judge, validator_of
+from aiocircle.download.resume import OK, PARTIAL, Action, announced_sha256, is_plain, judge, validator_of
 from aiocircle.download.small import Ended, SmallFiles, Whole
 from aiocircle.download.stores import Store
 from aiocircle.endings import ended, finish
-from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
+from aiocircle.errors import APIError, IntegrityError, InterruptedBodyError, TransportError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
 from aiocircle.transport import Answer
@@ -59,6 +60,7 @@ class Transfer:
         longest: Bytes at which a body whose length nobody announced is given up.
         arrived: Told the seconds from each request to its first byte, and the size announced.
         refused: Told that a host pushed back.
+        reserve: Where further connections for one large file come from, if from anywhere.
     """
 
     session: Session
@@ -73,6 +75,7 @@ class Transfer:
     longest: int = field(default=LONGEST, kw_only=True)
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    reserve: Reserve | None = field(default=None, kw_only=True)
 
     async def run(self, item: Item) -> None:
         """Fetch one artifact. What becomes of it is told to ``ended``, possibly later, unless this raises.
@@ -157,6 +160,7 @@ class _Arrival:
         self._gathered: list[bytes | memoryview] = []
         self._gathered_size = 0
         self._handed_over = 0
+        self._is_told = False  # progress is told by whoever receives
         self._part: Part | None = None
         self._inflow: Inflow | None = None
         self._lent: memoryview | None = None
@@ -184,7 +188,7 @@ class _Arrival:
             with anyio.CancelScope(shield=not self._transfer.store.is_remote):
                 await self._complete(self._part)
         except BaseException as error:
-            await self._drop(keep=isinstance(error, TransportError) or not isinstance(error, Exception))
+            await self._drop(keep=isinstance(error, TransportError | APIError) or not isinstance(error, Exception))
             raise
 
     async def _take_all(self) -> None:
@@ -259,18 +263,68 @@ class _Arrival:
         if inflow is None:
             return False
         self._inflow = inflow
-        while True:
+        ranges = self._ranges(left)
+        if ranges is None:
+            await self._take_views(body, inflow)
+            return True
+        async with ranges:
+            await self._take_views(body, inflow, ranges)
+            if ranges.is_cut:
+                await self._take_ranges(body, ranges)
+        return True
+
+    async def _take_views(self, body: Body, inflow: Inflow, ranges: Ranges | None = None) -> None:
+        while ranges is None or not ranges.is_cut:
             with self._answer.named():
                 view = await inflow.next()
             if view is None:
-                return True
+                return
+            before, self._lent = self._lent, view
+            if ranges is not None:
+                view = ranges.head(view, is_held_up=self._write is not None and not self._write.done())
             body.count(view)
             self._gather(view)
-            before, self._lent = self._lent, view
             if self._part is not None or not inflow.is_complete:
                 await self._hand_over(await self._opened())
                 if before is not None:
                     inflow.give_back(before)  # it is written, now that the next one is under way
+
+    def _ranges(self, left: int) -> Ranges | None:
+        """Return what brings the file by several connections, should that turn out to be faster, if it is allowed."""
+        transfer, headers = self._transfer, self._answer.headers
+        kept = self._part.kept if self._part is not None else None
+        validator = self._validator if kept is None else kept.validator
+        by_ranges = self._answer.status == PARTIAL or headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+        if left < WORTH_RANGES or transfer.reserve is None or validator is None or not by_ranges:
+            return None
+        if not transfer.store.takes_ranges:
+            return None
+        return Ranges(
+            reserve=transfer.reserve,
+            session=transfer.session.unrepeated(),
+            url=self._item.url,
+            validator=validator,
+            size=self._handed_over + left,
+            at=self._handed_over + self._gathered_size,
+            hop=transfer.hop,
+            aside=transfer.store.aside,
+            told=self._tell,
+            refused=transfer.refused,
+        )
+
+    async def _take_ranges(self, body: Body, ranges: Ranges) -> None:
+        """Take in what other connections bring; the one of this answer is of no use any more."""
+        await self._hand_over(await self._opened())
+        self._answer.close()
+        self._inflow = self._lent = None
+        self._is_told = True
+
+        async def take(chunk: bytes) -> None:
+            body.count(chunk)
+            self._gather(chunk)
+            await self._hand_over_batch()
+
+        await ranges.rest(take)
 
     def _gather(self, piece: bytes | memoryview) -> None:
         self._gathered.append(piece)
@@ -295,9 +349,13 @@ class _Arrival:
         append = wrap(self._transfer.store.append)
         self._write = asyncio.ensure_future(append(part, self._target, self._gathered, executor=self._transfer.threads))
         self._handed_over += self._gathered_size
-        if self._watched(TransferProgress):
-            self._emit(TransferProgress(target=self._item.target, received=self._gathered_size))
+        if not self._is_told:
+            self._tell(self._gathered_size)
         self._gathered, self._gathered_size = [], 0
+
+    def _tell(self, received: int) -> None:
+        if received and self._watched(TransferProgress):
+            self._emit(TransferProgress(target=self._item.target, received=received))
 
     async def _written(self) -> None:
         if self._write is not None:
@@ -369,8 +427,7 @@ class _Arrival:
                     store = self._transfer.store
                     keep = keep and self._part.kept is not None
                     await self._transfer.hop(store.keep if keep else store.discard, self._part)
-        if self._handed_over and self._watched(TransferProgress):
-            self._emit(TransferProgress(target=self._item.target, received=-self._handed_over))
+        self._tell(-self._handed_over - (self._gathered_size if self._is_told else 0))
 
 
 def _told_validator(answer: Answer) -> str | None:
