@@ -31,17 +31,18 @@ from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_O
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.options import SMALLEST_BATCH, DownloadOptions
 from aiocircle.download.outcomes import Outcomes
+from aiocircle.download.outflow import in_thread
 from aiocircle.download.outputs import open_store
 from aiocircle.download.paths import Claims, DuplicateClaim
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
-from aiocircle.download.ranges import Reserve
 from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import ItemOutcome, Report, Tally, outcome_of
+from aiocircle.download.reserve import Reserve
 from aiocircle.download.selection import Selection
 from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import Store
-from aiocircle.download.transfer import Transfer, in_thread
+from aiocircle.download.transfer import Transfer
 from aiocircle.endings import finish
 from aiocircle.errors import (
     AioCircleError,

@@ -23,16 +23,18 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Protocol, Self, TypeVar
 
 import anyio
 from attrs import define, field
 
 from aiocircle.download.body import Body
+from aiocircle.download.reserve import Reserve
 from aiocircle.download.resume import Action, Kept, judge
 from aiocircle.download.spool import write_chunks
-from aiocircle.download.width import MOST, Sight, Width
+from aiocircle.download.stores import explained
 from aiocircle.endings import ended
 from aiocircle.errors import AioCircleError, APIError, InterruptedBodyError, TransportError
 from aiocircle.session import REFUSALS, Session
@@ -41,76 +43,16 @@ from aiocircle.transport import Answer
 logger = logging.getLogger("aiocircle")
 
 T = TypeVar("T")
-Piece = TypeVar("Piece", bytes, memoryview)
 
 WORTH_RANGES = 32 * 1024 * 1024  # bytes still to come
-SMALLEST, LARGEST = 4 * 1024 * 1024, 64 * 1024 * 1024  # bytes of a segment
-LASTING, SHORTEST = 2.0, 0.5  # seconds for which one lasts at the rate of its connection; and at the file's end
 AHEAD = 512 * 1024 * 1024  # bytes of a file that lie aside or are on their way there, at most
+SEGMENTS = 2  # for each connection that do; each has a descriptor
 COPIED = 1024 * 1024  # bytes that are taken from aside at a time
-GATHERED = 256 * 1024  # bytes of a segment in memory before they are written
-BUSY = 0.6  # the share of one processor from where on it may be the limit
-MISHAPS = 4  # segments lost in a run, after which a host gets no more of them
+TOO_MUCH, TOO_LITTLE = "the host sent more than it was asked for", "the host sent less than it was asked for"
+ASIDE = "a range that waits for its turn"
+PIECE = 256 * 1024  # bytes of a segment that are written at a time
 
 Take = Callable[[bytes], Awaitable[None]]
-
-
-class Reserve:
-    """Connections that no file needs, lent to large ones: one reserve for each run.
-
-    Args:
-        spare: Returns how many more files might be in flight.
-        load: Returns the share of one processor that this process used of late.
-        now: Returns seconds.
-    """
-
-    def __init__(self, spare: Callable[[], int], load: Callable[[], float], now: Callable[[], float]) -> None:
-        self.lent = 0
-        self.mishaps = 0
-        self.width = Width()
-        self._spare = spare
-        self._load = load
-        self._now = now
-        self._received = 0
-        self._files: set[Ranges] = set()
-
-    @property
-    def free(self) -> int:
-        """How many more connections there may be; negative if there are too many."""
-        return self._spare() - self.lent
-
-    def enter(self, file: "Ranges") -> None:
-        """Take note of a large file that is going to come."""
-        self._files.add(file)
-        file.fill()
-
-    def leave(self, file: "Ranges") -> None:
-        """Forget a file."""
-        self._files.discard(file)
-
-    def arrived(self, size: int, *, is_held_up: bool = False) -> None:
-        """Note bytes that came, and whether they found the disk busy with those before."""
-        self._received += size
-        files = len(self._files)
-        sight = Sight(
-            now=self._now(),
-            received=self._received,
-            left=sum(file.left for file in self._files),
-            files=files,
-            flowing=sum(file.flowing for file in self._files),
-            most=1 if self.mishaps >= MISHAPS else min(MOST, 1 + (self.lent + max(0, self.free)) // max(1, files)),
-            busy=is_held_up or self._load() > BUSY,
-        )
-        if self.width.look(sight):
-            for file in tuple(self._files):
-                file.fill()
-
-    def segment(self, left: int) -> int:
-        """Return the length in bytes of the next segment of a file of which so much has not been asked for."""
-        each = self.width.each
-        least = max(SMALLEST, int(SHORTEST * each))
-        size = max(least, min(int(LASTING * each), left // (2 * self.width.size)))
-        return left if left < size + least else min(LARGEST, size)
 
 
 class _Hop(Protocol):
@@ -141,16 +83,18 @@ class _Segment:
     flows: bool = False
     task: "asyncio.Task[None] | None" = None
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, piece: memoryview) -> None:
         """Put more bytes aside; blocks."""
-        write_chunks(self.descriptor, chunks)
+        with explained(ASIDE):
+            write_chunks(self.descriptor, (piece,))
 
     def read(self) -> bytes:
         """Return some of the bytes that may be taken; blocks."""
-        data = os.pread(self.descriptor, min(COPIED, self.ready - self.taken), self.taken)
-        if not data:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return data
+        with explained(ASIDE):
+            data = os.pread(self.descriptor, min(COPIED, self.ready - self.taken), self.taken)
+            if not data:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return data
 
     def close(self) -> None:
         """Let go of the file aside; blocks."""
@@ -195,7 +139,7 @@ class Ranges:
     _connections: int = field(default=1, init=False)
     _is_narrow: bool = field(default=False, init=False)  # for good
     _segments: deque[_Segment] = field(factory=deque, init=False)
-    _done_with: list[_Segment] = field(factory=list, init=False)
+    _dropped: list[_Segment] = field(factory=list, init=False)
     _tasks: set["asyncio.Task[None]"] = field(factory=set, init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
 
@@ -207,22 +151,21 @@ class Ranges:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.reserve.leave(self)
         self._drop_from(0)
         with anyio.CancelScope(shield=True):
             try:
                 if self._tasks:
                     await ended(asyncio.gather(*self._tasks, return_exceptions=True))
             finally:
-                if self._done_with:
-                    await self.hop(self._close_asides)
+                if self._dropped:
+                    await self.hop(self._close_dropped)
 
     @property
     def left(self) -> int:
         """Bytes still to come."""
         return self.size - self.at - sum(segment.received - segment.taken for segment in self._segments)
 
-    def head(self, piece: Piece, *, is_held_up: bool = False) -> Piece:
+    def head(self, piece: memoryview, *, is_held_up: bool = False) -> memoryview:
         """Note bytes that the head brought, and return those of them that it was to bring."""
         piece = piece[: self._limit - self.at]
         self.at += len(piece)
@@ -257,15 +200,17 @@ class Ranges:
             segment = self._segments[0]
             if segment.taken < segment.ready:
                 data = await self.hop(segment.read)
+                if segment not in self._segments:
+                    return  # dropped meanwhile, and its bytes with it
                 segment.taken += len(data)
                 self.at += len(data)
                 await take(data)
             elif self.at < segment.stop:
                 await self._news.wait()
             else:
-                self._done_with.append(self._segments.popleft())
+                self._segments.popleft()
                 self._tell()
-                await self.hop(self._close_asides)
+                await self.hop(segment.close)
 
     async def _go_on(self, take: Take) -> None:
         """Ask for everything that is missing, by a new head."""
@@ -274,16 +219,20 @@ class Ranges:
         self.flowing += 1
         self.fill()
 
-        async def take_in(chunk: bytes, _is_sure: bool) -> bool:
-            piece = self.head(chunk)
-            self.told(len(piece))
-            await take(piece)
+        async def take_in(piece: memoryview, _is_sure: bool) -> bool:
+            own = self.head(piece)
+            self.told(len(own))
+            await take(bytes(own))
+            if len(own) < len(piece) and not self.is_cut:
+                raise InterruptedBodyError(TOO_MUCH)
             return not self.is_cut
 
         try:
             await self._ask(Kept(have=self.at, validator=self.validator, size=self.size), take_in)
         finally:
             self._head_ended()
+        if self.at < self._limit:
+            raise InterruptedBodyError(TOO_LITTLE)
 
     def _head_ended(self) -> None:
         self.flowing -= 1
@@ -326,7 +275,7 @@ class Ranges:
                     return
                 following.task, following.flows = segment.task, True
                 segment = following
-        except (AioCircleError, OSError) as error:
+        except AioCircleError as error:
             self._fail(segment, error)
         except Exception:
             self._drop_from(0)  # a mistake of ours; what the head brings is right all the same
@@ -338,50 +287,44 @@ class Ranges:
 
     async def _following(self) -> _Segment | None:
         while self._next < self.size and 1 < self._aim >= self._connections and self.reserve.free >= 0:
-            if self._next - self.at < AHEAD:
+            if self._next - self.at < AHEAD and len(self._segments) < SEGMENTS * self._aim:
                 return self._claim()
             await self._news.wait()
         return None
 
     async def _fetch(self, segment: _Segment) -> None:
-        gathered: list[bytes] = []
-        size = 0
-
-        async def put_aside(*, is_sure: bool) -> None:
-            nonlocal gathered, size
-            chunks, came, gathered, size = gathered, size, [], 0
-            await self.hop(segment.write, chunks)
-            segment.received += came
-            self.told(came)
-            if is_sure:
-                segment.ready = segment.received
-                self._tell()
-
-        async def take_in(chunk: bytes, is_sure: bool) -> bool:
-            nonlocal size
-            self.flowing += not segment.flows
-            segment.flows = True
-            gathered.append(chunk)
-            size += len(chunk)
-            if segment.received + size > segment.stop - segment.start:
-                raise InterruptedBodyError("the host sent more than the range that was asked for")
-            self.reserve.arrived(len(chunk))
-            if size >= GATHERED:
-                await put_aside(is_sure=is_sure)
-            return True
-
         def open_aside() -> None:  # in the thread, since whoever is cancelled meanwhile gets no result
             segment.descriptor = self.aside()
 
+        async def put_aside(piece: memoryview, is_sure: bool) -> bool:
+            self.flowing += not segment.flows
+            segment.flows = True
+            if segment.received + len(piece) > segment.stop - segment.start:
+                raise InterruptedBodyError(TOO_MUCH)
+            self.reserve.arrived(len(piece))
+            await self.hop(segment.write, piece)
+            segment.received += len(piece)
+            self.told(len(piece))
+            if is_sure:
+                self._ready(segment)
+            return True
+
         await self.hop(open_aside)
         wanted = Kept(have=segment.start, validator=self.validator, size=self.size, stop=segment.stop)
-        await self._ask(wanted, take_in)
-        await put_aside(is_sure=True)
+        await self._ask(wanted, put_aside)
         if segment.received != segment.stop - segment.start:
-            raise InterruptedBodyError("the host sent less than the range that was asked for")
+            raise InterruptedBodyError(TOO_LITTLE)
+        self._ready(segment)
 
-    async def _ask(self, wanted: Kept, take_in: Callable[[bytes, bool], Awaitable[bool]]) -> None:
-        """Ask for a range and give its bytes, and whether only the end of it tells that they are right, to somebody."""
+    def _ready(self, segment: _Segment) -> None:
+        segment.ready = segment.received
+        self._tell()
+
+    async def _ask(self, wanted: Kept, take_in: Callable[[memoryview, bool], Awaitable[bool]]) -> None:
+        """Ask for a range and give its bytes to ``take_in``, and whether it is sure already that they are right.
+
+        It need not wait for more when ``take_in`` says so.
+        """
 
         async def conditions() -> Mapping[str, str]:
             return wanted.conditions()
@@ -392,10 +335,11 @@ class Ranges:
                 raise InterruptedBodyError(verdict.reason or "the host sent another object in place of a range")
             digest = answer.headers.get("Content-Digest", "")  # of all digests only this one is about a range
             body = Body({"Content-Digest": digest}, size=answer.size, name="")
-            while not answer.is_over and (chunk := await answer.chunk()):
-                body.count(chunk)
-                if not await take_in(chunk, not digest):
-                    return
+            async with aclosing(_pieces(answer)) as pieces:
+                async for piece in pieces:
+                    body.count(piece)
+                    if not await take_in(piece, not digest):
+                        return
             body.end()
 
         await self.session.fetch(self.url, consume, conditions)
@@ -411,9 +355,10 @@ class Ranges:
 
     def _drop_from(self, first: int) -> None:
         self._is_narrow = True
+        self.reserve.leave(self)
         while len(self._segments) > first:
             segment = self._segments.pop()
-            self._done_with.append(segment)
+            self._dropped.append(segment)
             self.told(segment.taken - segment.received)
             if segment.task is not None and segment.task is not asyncio.current_task():
                 segment.task.cancel()
@@ -421,10 +366,26 @@ class Ranges:
             self._limit = self.size
         self._tell()
 
-    def _close_asides(self) -> None:
-        while self._done_with:
-            self._done_with.pop().close()
+    def _close_dropped(self) -> None:  # at the end, when no thread writes there any more
+        while self._dropped:
+            self._dropped.pop().close()
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+
+async def _pieces(answer: Answer) -> AsyncGenerator[memoryview, None]:
+    """Yield a body's bytes; each piece is good until the next one is asked for."""
+    first, inflow = answer.inflow(answer.size or 0, PIECE)
+    if first:
+        yield memoryview(first)
+    while inflow is not None:
+        with answer.named():
+            view = await inflow.next()
+        if view is None:
+            return
+        yield view
+        inflow.give_back(view)
+    while not answer.is_over and (chunk := await answer.chunk()):
+        yield memoryview(chunk)

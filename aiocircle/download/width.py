@@ -2,8 +2,9 @@
 
 One is right unless it is the connection that limits: a long way with a small window, or a host that grants each
 connection so much and no more. Nobody tells, so it is tried. Connections are doubled while the rate of all large files
-together rises noticeably by it; when it does not, the link, the host or this machine is the limit, and the step is
-taken back. It is the sum that counts, since a file that takes another one's share has won nothing.
+together rises noticeably by it, and by more than that after a step by which each was as quick as before. When it does
+not rise, the link, the host or this machine is the limit, and the step is taken back. It is the sum that counts, since
+a file that takes another one's share has won nothing.
 
 A new connection is slow at first: it begins, and it finds out how fast it may be, in as many round trips as the way is
 long. So a rate is taken when all connections have brought something, and some time after that, longer where it took
@@ -15,10 +16,11 @@ Nothing is tried where the processor is busy or the disk lags behind, nor for wh
 from attrs import define, field, frozen
 
 PERIOD = 0.3  # seconds over which a rate is taken, at least
-SAMPLE = 8 * 1024 * 1024  # bytes over which it is: connections are told of by up to a MiB at a time
+SAMPLE = 4 * 1024 * 1024  # bytes over which it is: of some connections one learns by a MiB at a time
 MOST = 8  # connections of a file; hosts look askance at more
 NOTICEABLE = 1.25  # times the rate before
-WORTH = 2.0  # seconds that are left at the present rate, below which a step does not pay any more
+PLAIN = 0.8  # of what as many more connections would bring if each were as quick
+WORTH = 1.0  # seconds that are left at the present rate, below which a step does not pay any more
 REST = 30.0  # seconds after a step in vain
 SETTLING = 2.0  # times the seconds that it took the new connections to begin
 
@@ -92,10 +94,15 @@ class Width:
 
     def _judge(self, sight: Sight) -> None:
         before, self._before = self._before, None
-        if before is not None and self.rate < NOTICEABLE * before[1]:
-            self.size, self._rests_until = before[0], sight.now + REST
-            self._settle_from(sight.now)
-        wider = min(sight.most, 2 * self.size)
+        step = 2
+        if before is not None:
+            size, rate = before
+            if self.rate > PLAIN * rate * self.size / size:
+                step = 4
+            elif self.rate < NOTICEABLE * rate:
+                self.size, self._rests_until = size, sight.now + REST
+                self._settle_from(sight.now)
+        wider = min(sight.most, step * self.size)
         is_over_soon = sight.left < WORTH * self.rate
         if sight.busy or is_over_soon or sight.now < self._rests_until or wider <= self.size:
             return

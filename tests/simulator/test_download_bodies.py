@@ -23,11 +23,12 @@ from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.local_store import LocalStore
+from aiocircle.download.outflow import in_thread
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Source
 from aiocircle.download.small import SmallFiles
-from aiocircle.download.transfer import Transfer, in_thread
+from aiocircle.download.transfer import Transfer
 from aiocircle.errors import (
     AioCircleError,
     InterruptedBodyError,

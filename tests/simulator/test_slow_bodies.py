@@ -17,10 +17,11 @@ from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.local_store import LocalStore
+from aiocircle.download.outflow import in_thread
 from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Source
 from aiocircle.download.small import SmallFiles
-from aiocircle.download.transfer import Transfer, in_thread
+from aiocircle.download.transfer import Transfer
 from aiocircle.errors import IntegrityError, NotFoundError
 from aiocircle.testing import FakeArtifact, Simulator, World
 from aiocircle.transport import Answer

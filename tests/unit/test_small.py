@@ -13,11 +13,11 @@ import pytest
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.local_store import LocalStore
+from aiocircle.download.outflow import in_thread
 from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Records, Source
 from aiocircle.download.small import GATHERED, RECORD, SmallFiles, Whole
 from aiocircle.download.stores import Staged
-from aiocircle.download.transfer import in_thread
 from aiocircle.errors import AioCircleError, StoreError, UnsafePathError
 
 pytestmark = pytest.mark.anyio
