@@ -33,6 +33,7 @@ PIPELINES_AT_ONCE = 8  # listings of workflows, and so below; enough to hide one
 WORKFLOWS_AT_ONCE = 8
 EXPIRED = "expired: the host does not know it any more"
 EXPIRED_FILE = "expired: the host lists the file and has it no longer"
+EXPIRED_ENTRY = "expired: the host does not list it any more"
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,7 @@ from aiocircle.download.crawl import EXPIRED_FILE, JobRef, ListingFailed, Skippe
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
 from aiocircle.download.intake import Intake
+from aiocircle.download.intent import intent_text
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, Layout
 from aiocircle.download.ledger import Ledger
@@ -196,7 +198,8 @@ class Download:
             ledger = Ledger(store.own_directory, store.is_named)
             await in_thread(threads, opened.enter_context, ledger)
             self._ledger = ledger
-            await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
+            about = {"origin": self._session.origin, "finished": "no", "intent": self._intent()}
+            await in_thread(threads, lambda: ledger.about(**about))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             await self._work(store, ledger, threads, claims, crowd)
             if self._stopped_by is None:
@@ -205,6 +208,11 @@ class Download:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
             await self._let_go(threads, opened)
+
+    def _intent(self) -> str:
+        """Return what is to be fetched, for whoever finds this run unfinished."""
+        began = datetime.fromtimestamp(self._session.clock.wall(), UTC)
+        return intent_text(self._selection, self._options, began) if isinstance(self._selection, Selection) else ""
 
     def _store(self, kept_parents: int) -> Store:
         options = self._options

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from aiocircle.download.crawl import EXPIRED_FILE, ListingFailed, Skipped
+from aiocircle.download.crawl import EXPIRED_ENTRY, EXPIRED_FILE, ListingFailed, Skipped
 from aiocircle.errors import AioCircleError, NotFoundError, PartialDownloadError
 from aiocircle.ratelimit.limiter import LimiterTotals
 
@@ -107,7 +107,7 @@ class Report:
     @property
     def expired(self) -> int:
         """How many artifacts the host listed and had no longer. They are skipped: no repetition brings them back."""
-        return self.skipped_why.get(EXPIRED_FILE, 0)
+        return sum(self.skipped_why.get(why, 0) for why in (EXPIRED_FILE, EXPIRED_ENTRY))
 
     @property
     def _is_all_expired(self) -> bool:
