@@ -20,7 +20,6 @@ fail as well, the attempt ends with a part that can be continued, and with the p
 
 import asyncio
 import errno
-import logging
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -39,8 +38,6 @@ from aiocircle.endings import ended
 from aiocircle.errors import AioCircleError, APIError, InterruptedBodyError, TransportError
 from aiocircle.session import REFUSALS, Session
 from aiocircle.transport import Answer
-
-logger = logging.getLogger("aiocircle")
 
 T = TypeVar("T")
 
@@ -277,10 +274,9 @@ class Ranges:
                 segment = following
         except AioCircleError as error:
             self._fail(segment, error)
-        except Exception:
-            self._drop_from(0)  # a mistake of ours; what the head brings is right all the same
-            logger.exception("a range was given up")
         finally:
+            if segment in self._segments and segment.received < segment.stop - segment.start:
+                self._drop_from(self._segments.index(segment))  # cancelled by somebody else: nobody brings it
             self._connected(-1)
             self.flowing -= segment.flows
             self._tell()
