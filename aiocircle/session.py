@@ -134,6 +134,12 @@ class Session:
         other._policy, other._timeouts, other._max_wait = policy, timeouts, max_wait  # noqa: SLF001 -- our own
         return other
 
+    def unrepeated(self) -> "Session":
+        """Return a session that gives up at once, for what is not needed; it shares everything else with this one."""
+        return self.adapted(
+            policy=RetryPolicy(attempts=1, refusals=0), timeouts=self._timeouts, max_wait=self._max_wait
+        )
+
     def watched(self, kind: type[Event]) -> bool:
         """Tell whether anybody looks at events of this kind; what happens with every file asks first."""
         return self._kinds is None or kind in self._kinds

@@ -139,6 +139,13 @@ _PEERS: Final = (
     ),
     Peer("aria2c", _programs("bash", "curl", "grep", "sed", "aria2c"), _version_of_program("aria2c"), _shell(_ARIA2)),
     Peer(
+        "aria2c-x8",
+        _programs("bash", "curl", "grep", "sed", "aria2c"),
+        _version_of_program("aria2c"),
+        _shell(_ARIA2.replace("-j16", "-j16 -x8 -s8 -k1M")),
+        is_for_slow_links=True,
+    ),
+    Peer(
         "aiofiles-script",
         _modules("aiohttp", "aiofiles"),
         _version_of_packages("aiohttp", "aiofiles"),

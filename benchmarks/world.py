@@ -71,6 +71,7 @@ FULL: Final = (
     Workload("large", 3, 4, 512 * MIB),
     Workload("far", 4, 2_000, 32 * KIB, delay=0.05),
     Workload("narrow", 5, 2_000, 32 * KIB, delay=0.02, rate=20e6),
+    Workload("few", 6, 1, 512 * MIB, delay=0.02, rate=20e6),
 )
 QUICK: Final = (
     Workload("small", 1, 1_000, 8 * KIB),
@@ -78,6 +79,7 @@ QUICK: Final = (
     Workload("large", 3, 2, 128 * MIB),
     Workload("far", 4, 200, 32 * KIB, delay=0.05),
     Workload("narrow", 5, 200, 32 * KIB, delay=0.02, rate=20e6),
+    Workload("few", 6, 1, 128 * MIB, delay=0.02, rate=20e6),
 )
 
 

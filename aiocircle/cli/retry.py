@@ -1,4 +1,4 @@
-"""``aiocircle retry``: what failed in earlier runs, once more."""
+"""``aiocircle retry``: what failed in earlier runs, once more, and what the last one had still before it."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -23,7 +23,9 @@ from aiocircle.cli.settings import (
 )
 from aiocircle.download.again import Missing, missing_in
 
-UNFINISHED = "the last download did not come to its end: the same 'aiocircle download' completes it"
+UNFINISHED = "the last download did not come to its end: "
+GOES_ON = f"{UNFINISHED}what it was to fetch is listed again, and what is missing fetched as well"
+UNKNOWN = f"{UNFINISHED}what it had not fetched is not known here; the same 'aiocircle download' completes it"
 
 
 def retry(
@@ -40,18 +42,20 @@ def retry(
     connection: Annotated[Connection, FLAT] = USUAL_CONNECTION,
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
-    """Fetch what failed in earlier runs to DIR. Nothing needs to be selected; half files are continued."""
+    """Fetch what failed in earlier runs to DIR, and what the last one had still before it. Half files are continued."""
     missing = missing_in(directory)
     output = Output(quiet=display.quiet, as_json=display.as_json)
+    goes_on = missing.pending(aiocircle.DownloadOptions()) is not None
     if not missing.finished:
-        output.note(UNFINISHED)
-    if not missing.failures:
+        output.note(GOES_ON if goes_on else UNKNOWN)
+    if not missing.failures and not goes_on:
         if output.as_json:
             output.record("report", {"output": str(directory), "files": 0, "failed": 0, "ok": True})
         elif not output.quiet:
             output.data("nothing failed")
         return ExitCode.OK
-    output.note(f"{counted(len(missing.failures), 'item')} failed before")
+    if missing.failures:
+        output.note(f"{counted(len(missing.failures), 'item')} failed before")
     access = find_access(connection, missing.origin)
     files = Files(output=directory, concurrency=concurrency, fsync=fsync)
     with access.explained():

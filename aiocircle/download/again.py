@@ -1,7 +1,9 @@
-"""What failed, once more: no selection is needed, the ledger knows what is missing.
+"""What failed, once more, and what a killed run had still before it: the ledger knows what is missing.
 
 Addresses are not kept from run to run, so the jobs that have something missing are listed again. Of a job's artifacts
 those are fetched that failed, to the names that they were to have; where the listing itself had failed, all of them.
+Then comes what the last run was to fetch if it did not come to its end: all of it is listed again, as by that run, and
+what is there already is left alone.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -13,14 +15,16 @@ from attrs import evolve, frozen
 
 from aiocircle.api import Artifact, Artifacts, Jobs
 from aiocircle.crawl.fanout import JobRef
+from aiocircle.crawl.selection import Selection
 from aiocircle.download.downloader import Download
+from aiocircle.download.intent import read_intent
 from aiocircle.download.items import Item, source_of
 from aiocircle.download.layout import Layout
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.paths import Claims, PlacedPath, SafePath
 from aiocircle.download.records import Failed, Records, Source
-from aiocircle.download.report import ItemOutcome
-from aiocircle.errors import AioCircleError, AuthenticationError, DownloadError, WaitTooLongError
+from aiocircle.download.report import EXPIRED_ENTRY, ItemOutcome
+from aiocircle.errors import AioCircleError, AuthenticationError, GoneError, NotFoundError, WaitTooLongError
 from aiocircle.events import ItemPlanned, ListingEnded
 from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
@@ -34,11 +38,17 @@ class Missing:
         failures: What could not be had.
         origin: The API that was asked; ``None`` if it is not recorded.
         finished: Whether the last run came to its end: else there may be more than failed.
+        intent: What it was to fetch, as recorded; empty if it is not.
     """
 
     failures: tuple[Failed, ...]
     origin: str | None
     finished: bool
+    intent: str = ""
+
+    def pending(self, options: DownloadOptions) -> tuple[Selection, DownloadOptions] | None:
+        """Return what to select, and how, for what the last run had still before it, if that is known."""
+        return None if self.finished else read_intent(self.intent, options)
 
 
 def missing_in(output: str | Path, state: Path | None = None) -> Missing:
@@ -49,11 +59,12 @@ def missing_in(output: str | Path, state: Path | None = None) -> Missing:
     """
     with Records(output, state) as records:
         about = records.about()
-        return Missing(tuple(records.failed()), about.get("origin"), about.get("finished", "yes") == "yes")
+        finished = about.get("finished", "yes") == "yes"
+        return Missing(tuple(records.failed()), about.get("origin"), finished, about.get("intent", ""))
 
 
 class Again(Download):
-    """One run over what failed. Like any other download, but for what it fetches.
+    """One run over what failed and what is pending. Like any other download, but for what it fetches.
 
     Args:
         session: Sends requests.
@@ -71,13 +82,32 @@ class Again(Download):
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
     ) -> None:
-        super().__init__(session, None, output, options, on_outcome)
-        self._failures = missing.failures
-        self._is_complete = missing.finished
+        selection, options = missing.pending(options) or (None, options)
+        super().__init__(session, selection, output, options, on_outcome)
+        self._missing = missing
+        self._is_complete = missing.finished or selection is not None
+        self._had: frozenset[str] = frozenset()
+
+    def _intent(self) -> str:
+        return self._missing.intent
 
     async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
+        layout = self._layout
+        async with aclosing(self._failed_items(claims)) as failed:
+            async for some in failed:
+                yield some
+        if self._selection is None:
+            self._session.emit(ListingEnded(total=self._planned))
+            return
+        self._layout = layout
+        self._had = frozenset(failure.source.identity for failure in self._missing.failures)
+        async with aclosing(super()._items(claims)) as pending:
+            async for some in pending:
+                yield some
+
+    async def _failed_items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
         jobs: dict[tuple[str, int | None, str | None], list[Failed]] = {}
-        for failed in self._failures:
+        for failed in self._missing.failures:
             source = failed.source
             jobs.setdefault((source.slug, source.job, None if source.job else source.workflow), []).append(failed)
         for failures in jobs.values():
@@ -89,10 +119,27 @@ class Again(Download):
                         yield [item]
             except (AuthenticationError, WaitTooLongError):
                 raise
+            except (NotFoundError, GoneError) as error:
+                for failed in failures:
+                    self._note_gone(failed, error)
             except AioCircleError as error:
                 for failed in failures:
                     self._note_failure(_outcome_of(failed), failed.source, error)
-        self._session.emit(ListingEnded(total=self._planned))
+
+    def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
+        if self._had and source_of(job, artifact).identity in self._had:
+            return None
+        return super()._place(job, artifact, claims)
+
+    def _note_gone(self, failed: Failed, error: NotFoundError | GoneError | None = None) -> None:
+        """What the host does not list any more is over, unless it was not shown the token that would let it in."""
+        if error is not None and not error.authenticated:
+            self._note_failure(_outcome_of(failed), failed.source, error)
+            return
+        code = NotFoundError.code if error is None else error.code
+        self._note(evolve(_outcome_of(failed), status="skipped", reason=EXPIRED_ENTRY, code=code))
+        if self._ledger is not None:
+            self._ledger.resolve(failed.source.identity)
 
     async def _items_of(self, failures: Sequence[Failed], claims: Claims) -> AsyncGenerator[Item, None]:
         """Yield what is missing of one job, or of the jobs of a workflow that could not be listed."""
@@ -113,8 +160,7 @@ class Again(Download):
             self._resolve(ref)
             for failed in wanted.values():
                 if failed.source.path is not None:
-                    gone = DownloadError("the job does not list it any more", hint="artifacts expire after 30 days")
-                    self._note_failure(_outcome_of(failed), failed.source, gone)
+                    self._note_gone(failed)
 
     def _item(
         self, ref: JobRef, artifact: Artifact, failed: Failed | None, claims: Claims, *, all_of_it: bool

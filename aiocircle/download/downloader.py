@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,7 @@ from aiocircle.download.capacity import Load, affordable
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
 from aiocircle.download.intake import Intake
+from aiocircle.download.intent import intent_text
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, Layout
 from aiocircle.download.ledger import Ledger
@@ -38,6 +40,7 @@ from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Failed, Source
 from aiocircle.download.report import EXPIRED_FILE, ItemOutcome, Report, Tally, outcome_of
+from aiocircle.download.reserve import Reserve
 from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import Store
 from aiocircle.download.transfer import Transfer
@@ -194,7 +197,8 @@ class Download:
             ledger = Ledger(store.own_directory, store.is_named)
             await in_thread(threads, opened.enter_context, ledger)
             self._ledger = ledger
-            await in_thread(threads, lambda: ledger.about(origin=self._session.origin, finished="no"))
+            about = {"origin": self._session.origin, "finished": "no", "intent": self._intent()}
+            await in_thread(threads, lambda: ledger.about(**about))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             await self._work(store, ledger, threads, claims, crowd)
             if self._stopped_by is None:
@@ -203,6 +207,11 @@ class Download:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
             await self._let_go(threads, opened)
+
+    def _intent(self) -> str:
+        """Return what is to be fetched, for whoever finds this run unfinished."""
+        began = datetime.fromtimestamp(self._session.clock.wall(), UTC)
+        return intent_text(self._selection, self._options, began) if isinstance(self._selection, Selection) else ""
 
     def _store(self, kept_parents: int) -> Store:
         options = self._options
@@ -243,6 +252,7 @@ class Download:
             turn = asyncio.Lock()
             monotonic = self._session.clock.monotonic
             workers = 0
+            reserve = transfer.reserve = Reserve(lambda: crowd.size - workers, load.now, monotonic)
 
             def arrived(wait: float, size: int | None) -> None:
                 before = crowd.size
@@ -260,7 +270,7 @@ class Download:
 
             def join() -> None:
                 nonlocal workers
-                while workers < crowd.size and (self._ready or not self._all_listed):
+                while workers + reserve.lent < crowd.size and (self._ready or not self._all_listed):
                     workers += 1
                     group.start_soon(work)
                 transfer.batch = self._batch(max(workers, 1))

@@ -34,6 +34,8 @@ class LocalStore(Spool):
         kept_parents: Directories that each thread keeps open.
     """
 
+    takes_ranges = True
+
     def __init__(self, root: Path, *, sync: bool = False, kept_parents: int = KEPT_PARENTS) -> None:
         super().__init__(str(root), root / OWN_DIRECTORY, sync=sync)
         self.root = root

@@ -162,7 +162,7 @@ class Records:
         self._rows.close()
 
     def about(self) -> Mapping[str, str]:
-        """Return what is known of the download as a whole: its ``origin``, and whether it is ``finished``."""
+        """Return what is known of the last run: its ``origin``, its ``intent``, and whether it is ``finished``."""
         return {row["name"]: row["value"] for row in self._all("about")}
 
     def stored(self) -> Iterator[Stored]:

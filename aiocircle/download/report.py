@@ -15,6 +15,7 @@ ItemStatus = Literal["stored", "present", "duplicate", "failed", "planned", "ski
 dry run; ``skipped``, whether an artifact or a job, for a reason."""
 
 EXPIRED_FILE = "expired: the host lists the file and has it no longer"
+EXPIRED_ENTRY = "expired: the host does not list it any more"
 KEPT_OUTCOMES = 10_000  # failures and notes kept in memory; beyond that they are only counted
 
 
@@ -108,7 +109,7 @@ class Report:
     @property
     def expired(self) -> int:
         """How many artifacts the host listed and had no longer. They are skipped: no repetition brings them back."""
-        return self.skipped_why.get(EXPIRED_FILE, 0)
+        return sum(self.skipped_why.get(why, 0) for why in (EXPIRED_FILE, EXPIRED_ENTRY))
 
     @property
     def _is_all_expired(self) -> bool:

@@ -13,6 +13,8 @@ range depend on it: the part while the object is the one we began with, else all
   and reaches the object's end, the object is as long as it was, and the length of the body is that of the range.
 * Everything else is settled without the kept bytes: a whole object (200) is written from its beginning, and an answer
   that fits nothing is dropped together with the part, and the object asked for anew without a range.
+* ``Range: bytes=N-M`` asks for a stretch from the middle, where several are fetched at a time. What is appended then
+  reaches M instead of the object's end, and everything else is as it was.
 * 416 says that nothing is missing if its ``Content-Range: bytes */N`` names the length that is there already. A host
   that honours ``If-Range`` says so only of the same object.
 
@@ -65,15 +67,18 @@ class Kept:
         have: Bytes surely written.
         validator: The strong validator of the object that they are the beginning of.
         size: The object's length in bytes, or ``None`` if the host did not tell.
+        stop: Where the stretch ends that is asked for, if that is not the object's end.
     """
 
     have: int
     validator: str
     size: int | None
+    stop: int | None = None
 
     def conditions(self) -> dict[str, str]:
         """Return the header fields that ask for the rest."""
-        return {"Range": f"bytes={self.have}-", "If-Range": self.validator}
+        last = "" if self.stop is None else self.stop - 1
+        return {"Range": f"bytes={self.have}-{last}", "If-Range": self.validator}
 
 
 @frozen
@@ -105,7 +110,7 @@ _ASKED_FOR_A_PART: Final[tuple[_Row, ...]] = (
     (PARTIAL, lambda kept, seen: seen.validator != kept.validator, Action.AGAIN, "a part of another object"),
     (PARTIAL, lambda kept, seen: _first(seen) != kept.have, Action.AGAIN, "another part than was asked for"),
     (PARTIAL, lambda kept, seen: not _same_size(kept, seen), Action.AGAIN, "a part of an object of another length"),
-    (PARTIAL, lambda _, seen: not _reaches_the_end(seen), Action.AGAIN, "a part that ends before the object does"),
+    (PARTIAL, lambda kept, seen: not _reaches_its_end(kept, seen), Action.AGAIN, "a part that ends too early or late"),
     (PARTIAL, lambda _, seen: not _as_long_as_said(seen), Action.AGAIN, "a body of another length than its range"),
     (PARTIAL, lambda _, __: True, Action.APPEND, ""),
     (
@@ -200,9 +205,11 @@ def _same_size(kept: Kept, seen: _Seen) -> bool:
     return size is None or kept.size is None or size == kept.size
 
 
-def _reaches_the_end(seen: _Seen) -> bool:
+def _reaches_its_end(kept: Kept, seen: _Seen) -> bool:
+    assert seen.span is not None
+    stop = seen.span[2] if kept.stop is None else kept.stop
     # Without the object's length nobody knows where its end is.
-    return seen.span is not None and seen.span[2] is not None and seen.span[1] + 1 == seen.span[2]
+    return stop is not None and seen.span[1] + 1 == stop
 
 
 def _as_long_as_said(seen: _Seen) -> bool:

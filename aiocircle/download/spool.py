@@ -35,6 +35,7 @@ class Spool:
 
     at_once = 4
     is_remote = False
+    takes_ranges = False
 
     def __init__(self, output: str, own: Path, *, sync: bool = False) -> None:
         self.output = output
@@ -107,6 +108,18 @@ class Spool:
         with explained(str(target)):
             write_chunks(part.descriptor, chunks)
         part.take(chunks)
+
+    def aside(self) -> int:
+        """Open a file without a name, for bytes whose turn comes later.
+
+        Raises:
+            StoreError: The disk refused.
+        """
+        name = self._new_name()
+        with explained(str(self._own)):
+            descriptor = os.open(name, NEW_FILE ^ os.O_WRONLY | os.O_RDWR, 0o600, dir_fd=self._parts_handle)
+        self._remove(name)
+        return descriptor
 
     def discard(self, part: Part) -> None:
         """Remove a part; one that was committed is left alone."""

@@ -69,11 +69,13 @@ class Store(Protocol):
         kept: The parts that can be continued.
         at_once: Calls that are worth being made at a time.
         is_remote: Whether a commit takes as long as a network does. Its part may be ``abandoned`` meanwhile.
+        takes_ranges: Whether a file may come by several connections.
     """
 
     kept: KeptParts
     at_once: int
     is_remote: bool
+    takes_ranges: bool
 
     def __enter__(self) -> Self:
         """Make sure that it can be written to, and that nobody else does."""
@@ -139,6 +141,16 @@ class Store(Protocol):
 
     def append(self, part: Part, target: SafePath, chunks: Chunks) -> None:
         """Write more of a part."""
+        ...
+
+    def aside(self) -> int:
+        """Open a file without a name, for bytes whose turn comes later.
+
+        Nothing is left of it when its descriptor is closed, by a kill as well.
+
+        Raises:
+            StoreError: It cannot be made.
+        """
         ...
 
     def commit(self, part: Part, target: SafePath, size: int, announce: Announce = int) -> None:

@@ -1,11 +1,11 @@
 """One artifact to one file.
 
-Bytes are kept as they arrive until a batch is full, and handed to a thread while the next ones arrive: one write under
-way for each file, so at most two batches of a file are in memory. A file that ends within its first batch is handed
-over as a whole (`aiocircle.download.small`).
+Bytes go into a part while the next ones arrive (`aiocircle.download.outflow`). A file that ends within its first batch
+is handed over as a whole (`aiocircle.download.small`). A large one may come by several connections
+(`aiocircle.download.ranges`).
 
-A write in a thread cannot be stopped. Cancellation therefore waits for it before the part is closed. A part that can be
-continued is kept, whatever ended the attempt but a verdict on its bytes (`aiocircle.download.resume`).
+A part that can be continued is kept, whatever ended the attempt but a verdict on its bytes
+(`aiocircle.download.resume`).
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import anyio
-from aiofiles.os import wrap
 from attrs import define, field
 
 from aiocircle.bulk.inflow import Inflow
@@ -24,15 +23,18 @@ from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.outflow import Outflow
 from aiocircle.download.pages import is_page_instead
 from aiocircle.download.parts import Part, new_part
 from aiocircle.download.paths import SafePath
+from aiocircle.download.ranges import WORTH_RANGES, Ranges
 from aiocircle.download.records import Source, Stored
-from aiocircle.download.resume import OK, Action, announced_sha256, is_plain, judge, validator_of
+from aiocircle.download.reserve import Reserve
+from aiocircle.download.resume import OK, PARTIAL, Action, announced_sha256, is_plain, judge, validator_of
 from aiocircle.download.small import Ended, SmallFiles, Whole
 from aiocircle.download.stores import Store
-from aiocircle.endings import ended, finish, in_thread
-from aiocircle.errors import IntegrityError, InterruptedBodyError, TransportError
+from aiocircle.endings import ended, in_thread
+from aiocircle.errors import APIError, IntegrityError, InterruptedBodyError, TransportError
 from aiocircle.events import EventHandler, TransferProgress, TransferStarted
 from aiocircle.session import Session
 from aiocircle.transport import Answer
@@ -59,6 +61,7 @@ class Transfer:
         longest: Bytes at which a body whose length nobody announced is given up.
         arrived: Told the seconds from each request to its first byte, and the size announced.
         refused: Told that a host pushed back.
+        reserve: Where further connections for one large file come from, if from anywhere.
     """
 
     session: Session
@@ -73,6 +76,7 @@ class Transfer:
     longest: int = field(default=LONGEST, kw_only=True)
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    reserve: Reserve | None = field(default=None, kw_only=True)
 
     async def run(self, item: Item) -> None:
         """Fetch one artifact. What becomes of it is told to ``ended``, possibly later, unless this raises.
@@ -153,14 +157,9 @@ class _Arrival:
         self._validator: str | None = None
         self._emit: EventHandler = transfer.session.emit
         self._watched = transfer.session.watched
-        self._arrived = 0  # bytes of a plain body
-        self._gathered: list[bytes | memoryview] = []
-        self._gathered_size = 0
-        self._handed_over = 0
-        self._part: Part | None = None
+        self._out = Outflow(transfer.store, transfer.threads, self._target, self._tell)
         self._inflow: Inflow | None = None
         self._lent: memoryview | None = None
-        self._write: asyncio.Future[None] | None = None
 
     async def receive(self) -> None:
         """Take in what the answer has of the file, which is complete then, or handed over."""
@@ -177,14 +176,14 @@ class _Arrival:
                 await self._take_all()
             else:
                 await self._take_rest(complete=verdict.action is Action.COMPLETE)
-            if self._part is None:
+            if self._out.part is None:
                 self._hand_over_whole()
                 return
             # A file that gets its name shall also be counted; where that takes long, a cancellation need not wait.
             with anyio.CancelScope(shield=not self._transfer.store.is_remote):
-                await self._complete(self._part)
+                await self._complete(self._out.part)
         except BaseException as error:
-            await self._drop(keep=isinstance(error, TransportError) or not isinstance(error, Exception))
+            await self._out.drop(keep=isinstance(error, TransportError | APIError) or not isinstance(error, Exception))
             raise
 
     async def _take_all(self) -> None:
@@ -199,20 +198,16 @@ class _Arrival:
         """Go on behind what was kept."""
         answer, part = self._answer, self._kept
         assert part is not None
-        self._part = part
-        await self._transfer.hop(self._transfer.store.resume, part)
-        self._handed_over = part.size
         if self._watched(TransferStarted):
             size = part.size if complete else part.size + (answer.size or 0)
             self._emit(TransferStarted(target=self._item.target, size=size))
-        if self._watched(TransferProgress):
-            self._emit(TransferProgress(target=self._item.target, received=part.size))
+        await self._out.resume(part)
         if not complete:
             # Of the digests only this one is about the bytes that come.
             headers = {"Content-Digest": answer.headers.get("Content-Digest", "")}
             await self._take(self._body(headers))
-            await self._hand_over(part)
-        await self._written()
+            await self._out.hand_over()
+        await self._out.written()
         announced = announced_sha256(answer.headers)
         if announced is not None and announced != part.digest.digest():
             part.kept = None
@@ -225,18 +220,18 @@ class _Arrival:
     async def _take(self, body: Body) -> None:
         """Take in the body. What is left of it in the end is gathered, and without a part it is all of it."""
         answer = self._answer
-        by_buffers = body.is_plain and answer.size is not None and answer.size - self._arrived >= WORTH_AN_INFLOW
-        if by_buffers and await self._take_in(body, (answer.size or 0) - self._arrived):
+        by_buffers = body.is_plain and answer.size is not None and answer.size >= WORTH_AN_INFLOW
+        if by_buffers and await self._take_in(body, answer.size or 0):
             body.end()
             return
         while not answer.is_over and (chunk := await answer.chunk()):
             if body.is_plain:
                 body.count(chunk)
-                self._gather(chunk)
+                self._out.gather(chunk)
                 await self._hand_over_batch()
                 continue
             for piece in body.feed(chunk):
-                self._gather(piece)
+                self._out.gather(piece)
                 await self._hand_over_batch()
         body.end()
 
@@ -255,65 +250,96 @@ class _Arrival:
         first, inflow = self._answer.inflow(left, left if left <= 2 * batch else batch)
         if first:
             body.count(first)
-            self._gather(first)
+            self._out.gather(first)
         if inflow is None:
             return False
         self._inflow = inflow
-        while True:
+        ranges = self._ranges(left)
+        if ranges is None:
+            await self._take_views(body, inflow)
+            return True
+        async with ranges:
+            await self._take_views(body, inflow, ranges)
+            if ranges.is_cut:
+                await self._take_ranges(body, ranges)
+        return True
+
+    async def _take_views(self, body: Body, inflow: Inflow, ranges: Ranges | None = None) -> None:
+        while ranges is None or not ranges.is_cut:
             with self._answer.named():
                 view = await inflow.next()
             if view is None:
-                return True
-            body.count(view)
-            self._gather(view)
+                return
             before, self._lent = self._lent, view
-            if self._part is not None or not inflow.is_complete:
-                await self._hand_over(await self._opened())
+            if ranges is not None:
+                view = ranges.head(view, is_held_up=self._out.lags)
+            body.count(view)
+            self._out.gather(view)
+            if self._out.part is not None or not inflow.is_complete:
+                await self._hand_over()
                 if before is not None:
                     inflow.give_back(before)  # it is written, now that the next one is under way
 
-    def _gather(self, piece: bytes | memoryview) -> None:
-        self._gathered.append(piece)
-        self._gathered_size += len(piece)
-        self._arrived += len(piece)
+    def _ranges(self, left: int) -> Ranges | None:
+        """Return what brings the file by several connections, should that turn out to be faster, if it is allowed."""
+        transfer, headers = self._transfer, self._answer.headers
+        kept = None if self._out.part is None else self._out.part.kept
+        validator = self._validator if kept is None else kept.validator
+        by_ranges = self._answer.status == PARTIAL or headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+        if left < WORTH_RANGES or transfer.reserve is None or validator is None or not by_ranges:
+            return None
+        if not transfer.store.takes_ranges:
+            return None
+        return Ranges(
+            reserve=transfer.reserve,
+            session=transfer.session.unrepeated(),
+            url=self._item.url,
+            validator=validator,
+            size=self._out.size + left,
+            at=self._out.size + self._out.gathered_size,
+            hop=transfer.hop,
+            aside=transfer.store.aside,
+            told=self._tell,
+            refused=transfer.refused,
+        )
+
+    async def _take_ranges(self, body: Body, ranges: Ranges) -> None:
+        """Take in what other connections bring; the one of this answer is of no use any more."""
+        await self._hand_over()
+        self._answer.close()
+        self._inflow = self._lent = None
+        self._out.tells = False
+
+        async def take(chunk: bytes) -> None:
+            body.count(chunk)
+            self._out.gather(chunk)
+            await self._hand_over_batch()
+
+        await ranges.rest(take)
 
     async def _hand_over_batch(self) -> None:
-        if self._gathered_size >= self._transfer.batch:
-            await self._hand_over(await self._opened())
+        if self._out.gathered_size >= self._transfer.batch:
+            await self._hand_over()
 
-    async def _opened(self) -> Part:
-        if self._part is None:
-            self._part = new_part(self._artifact.identity, self._validator, self._answer.size)
-            await self._transfer.hop(self._transfer.store.begin, self._part)
-        return self._part
+    async def _hand_over(self) -> None:
+        if self._out.part is None:
+            await self._out.begin(new_part(self._artifact.identity, self._validator, self._answer.size))
+        await self._out.hand_over()
 
-    async def _hand_over(self, part: Part) -> None:
-        """Let a thread write what is gathered, once the batch before it is written."""
-        await self._written()
-        if not self._gathered:
-            return
-        append = wrap(self._transfer.store.append)
-        self._write = asyncio.ensure_future(append(part, self._target, self._gathered, executor=self._transfer.threads))
-        self._handed_over += self._gathered_size
-        if self._watched(TransferProgress):
-            self._emit(TransferProgress(target=self._item.target, received=self._gathered_size))
-        self._gathered, self._gathered_size = [], 0
-
-    async def _written(self) -> None:
-        if self._write is not None:
-            write, self._write = self._write, None
-            await finish(write)
+    def _tell(self, received: int) -> None:
+        if received and self._watched(TransferProgress):
+            self._emit(TransferProgress(target=self._item.target, received=received))
 
     def _give_back(self) -> None:
         if self._inflow is not None and self._lent is not None:
-            self._gathered = []
+            self._out.gathered = []
             self._inflow.give_back(self._lent)
 
     def _hand_over_whole(self) -> None:
-        size = self._gathered_size
+        size = self._out.gathered_size
         whole = Whole(
             self._item,
-            self._gathered,
+            self._out.gathered,
             size,
             _told_validator(self._answer),
             self._began,
@@ -321,18 +347,17 @@ class _Arrival:
             None if self._inflow is None else self._give_back,
         )
         self._transfer.small.add(whole)
-        if self._watched(TransferProgress):
-            self._emit(TransferProgress(target=self._item.target, received=size))
+        self._tell(size)
 
     async def _complete(self, part: Part) -> None:
         transfer = self._transfer
-        await self._hand_over(part)
-        await self._written()
+        await self._out.hand_over()
+        await self._out.written()
         self._give_back()
         if self._answer.is_overrun:  # the loop has turned since the last byte: what came behind it has been seen
             raise InterruptedBodyError("the host sent more bytes than it had announced")
         loop = asyncio.get_running_loop()
-        size = self._handed_over
+        size = self._out.size
         commit = loop.run_in_executor(transfer.threads, transfer.commit, part, self._target, size, self._stored)
         try:
             await asyncio.shield(commit)
@@ -340,7 +365,7 @@ class _Arrival:
             part.abandoned = True
             await ended(commit)
             raise
-        transfer.ended(self._item, self._handed_over)
+        transfer.ended(self._item, size)
 
     def _stored(self, size: int, sha256: str) -> Stored:
         """Return what is recorded of the file, which is complete now."""
@@ -353,24 +378,6 @@ class _Arrival:
             began=self._began,
             ended=self._transfer.session.clock.wall(),
         )
-
-    async def _drop(self, *, keep: bool) -> None:
-        """Leave nothing open, and no part but one to be continued, whatever ended the attempt; also under cancellation.
-
-        Args:
-            keep: Nothing speaks against the bytes that arrived.
-        """
-        with anyio.CancelScope(shield=True):
-            try:
-                if self._write is not None:
-                    await ended(self._write)
-            finally:
-                if self._part is not None:
-                    store = self._transfer.store
-                    keep = keep and self._part.kept is not None
-                    await self._transfer.hop(store.keep if keep else store.discard, self._part)
-        if self._handed_over and self._watched(TransferProgress):
-            self._emit(TransferProgress(target=self._item.target, received=-self._handed_over))
 
 
 def _told_validator(answer: Answer) -> str | None:

@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit-headers", default="kong", choices=DIALECTS, help="how limits are reported")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="before every answer")
+    parser.add_argument("--rate", type=float, default=0.0, metavar="BYTES", help="a second, for each connection")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster triggered pipelines run")
     parser.add_argument("--page-size", type=int, default=20, metavar="N", help="items on a page")
     parser.add_argument("--artifact-origin", action="store_true", help="serve listed addresses from a third origin")
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _simulator(options: argparse.Namespace) -> Simulator:
-    for name in ("files", "large", "large_size", "pipelines", "latency", "speed", "port", "storage_port"):
+    for name in ("files", "large", "large_size", "pipelines", "latency", "rate", "speed", "port", "storage_port"):
         if getattr(options, name) < 0:
             message = f"--{name.replace('_', '-')} is not negative: {getattr(options, name)}"
             raise ValueError(message)
@@ -91,6 +92,7 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         faults=options.fault,
         page_size=options.page_size,
         latency=options.latency,
+        rate=options.rate,
         speed=options.speed,
         artifact_origin=options.artifact_origin,
         port=options.port,

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 from urllib.parse import parse_qsl
@@ -97,6 +98,7 @@ class Exchange:
         ignore_range: Answer as if no part had been asked for.
         ignore_if_range: Answer as if the part had been asked for unconditionally.
         handed_over: Bytes of the body that have been handed over so far.
+        rate: Bytes of a large body that are sent in a second; 0 for no limit.
         signature_ttl: How long the signed address is good, in seconds; None for the simulator's own rule.
     """
 
@@ -115,6 +117,7 @@ class Exchange:
     ignore_range: bool = False
     ignore_if_range: bool = False
     handed_over: int = 0
+    rate: float = 0.0
     signature_ttl: float | None = None
 
     @property
@@ -179,7 +182,12 @@ async def send(exchange: Exchange, answer: Answer) -> tuple[web.StreamResponse, 
     response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = size
     await response.prepare(exchange.request)
+    free_at = time.monotonic()
     for chunk in chunks(answer.body.content, answer.body.start, answer.body.stop):
         await response.write(chunk)
         exchange.handed_over += len(chunk)
+        if exchange.rate:
+            free_at += len(chunk) / exchange.rate
+            if await exchange.hold(max(0.0, free_at - time.monotonic())):
+                break
     return response, size

@@ -69,6 +69,7 @@ class Simulator:
         faults: Faults to switch on at once, as ``NAME[:times][+after][@place]``; more through `faults`.
         page_size: Items on a page.
         latency: Seconds before every answer begins.
+        rate: Bytes a second of a large body that each connection carries; 0 for as many as it can.
         artifact_origin: Serve the listed addresses from an origin of their own, which needs the token like the API.
         signature_ttl: Seconds that a signed storage address is good for.
         port: The API's port; 0 for a free one.
@@ -99,6 +100,7 @@ class Simulator:
         faults: Iterable[str] = (),
         page_size: int = 20,
         latency: float = 0.0,
+        rate: float = 0.0,
         artifact_origin: bool = False,
         signature_ttl: float = 300.0,
         port: int = 0,
@@ -139,6 +141,7 @@ class Simulator:
             stats=self.stats,
             log=self.requests,
             latency=latency,
+            rate=rate,
             signature_ttl=signature_ttl,
             artifacts_here=not artifact_origin,
             clock=clock,

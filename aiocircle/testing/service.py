@@ -55,6 +55,7 @@ class Service:
     stats: Stats
     log: deque[LoggedRequest]
     latency: float
+    rate: float
     signature_ttl: float
     artifacts_here: bool
     clock: Callable[[], float]
@@ -177,7 +178,8 @@ class Service:
         return given if given and any(matches) else None
 
     def _exchange(self, request: web.BaseRequest, place: Place, path: str, query_string: str) -> Exchange:
-        return Exchange(request, place, path, query_string, self.origins, self.clock(), self._hold)
+        now = self.clock()
+        return Exchange(request, place, path, query_string, self.origins, now, self._hold, rate=self.rate)
 
     async def _hold(self, seconds: float | None = None) -> bool:
         try:

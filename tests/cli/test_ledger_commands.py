@@ -135,6 +135,62 @@ def test_retry_of_another_hosts_files_shows_it_no_token(
     assert "only to a host that you configured" in done.stderr
 
 
+def interrupted(run: Run, out: Path, simulator: Simulator, *arguments: object) -> None:
+    """Kill a download in its middle, as far as its ledger tells: of what it had not fetched nothing is known."""
+    ended = simulator.faults.add("token-revoked", after=4, place="artifact")
+    assert run("download", SLUG, *arguments, "-o", out, "--concurrency", 1).returncode in {3, 9}
+    assert ended.struck
+    simulator.faults.clear()
+    simulator.stats.reset()
+
+
+def test_retry_after_a_kill_fetches_what_was_pending_as_well(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    simulator.world.add_job(SLUG, 9, [FakeArtifact(f"{n}.txt", size=1000 + n) for n in range(12)])
+    out = tmp_path / "out"
+    interrupted(run, out, simulator, "--job", 9, "--exclude", "11*", "--layout", "kept/{path}")
+    before = {found.name for found in (out / "kept").iterdir()}
+    assert 0 < len(before) < 10
+    done = run("retry", out)
+    assert done.returncode == 0, done.stderr
+    assert "what is missing fetched as well" in done.stderr
+    assert {found.name for found in (out / "kept").iterdir()} == {f"{n}.txt" for n in range(11)}
+    assert not before & {path for _, _, path in simulator.stats.fetches}, "what was there is not fetched again"
+    assert run("retry", out).stdout == "nothing failed\n"
+
+
+@pytest.mark.parametrize("how", [("--latest",), ("--from",)])
+def test_retry_says_what_to_do_where_what_was_pending_is_not_known(
+    run: Run, simulator: Simulator, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    simulator.world.add_job(SLUG, 9, [FakeArtifact(f"{n}.txt", size=1000 + n) for n in range(12)])
+    out, plan = tmp_path / "out", tmp_path / "plan.jsonl"
+    if how == ("--from",):
+        assert run("download", SLUG, "--job", 9, "--plan", plan).returncode == 0
+        ended = simulator.faults.add("token-revoked", after=4, place="artifact")
+        assert run("download", "--from", plan, "-o", out, "--concurrency", 1).returncode in {3, 9}
+        assert ended.struck
+        simulator.faults.clear()
+    else:
+        interrupted(run, out, simulator, "--latest")
+    done = run("retry", out)
+    assert "the same 'aiocircle download' completes it" in done.stderr
+
+
+def test_retry_calls_a_job_that_the_host_does_not_know_any_more_expired(
+    run: Run, simulator: Simulator, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    simulator.faults.add("forbidden-403", match="/d/")
+    assert run("download", SLUG, "--job", 7, "-o", out).returncode == 9
+    simulator.faults.clear()
+    simulator.faults.add("expired-404", place="api", match="/7/artifacts")
+    done = run("retry", out)
+    assert done.returncode == 5
+    assert "expired" in done.stdout + done.stderr
+    assert "failed      0" in done.stdout
+    assert run("retry", out).stdout == "nothing failed\n"
+
+
 def test_retry_says_what_the_host_lists_no_longer(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
     simulator.faults.add("forbidden-403", 1, match="/d/b")
@@ -144,8 +200,10 @@ def test_retry_says_what_the_host_lists_no_longer(run: Run, simulator: Simulator
     connection.commit()
     connection.close()
     done = run("retry", out)
-    assert done.returncode == 9
-    assert "the job does not list it any more" in done.stdout + done.stderr
+    assert done.returncode == 5, "nothing but what has expired is no success"
+    assert "expired: the host does not list it any more" in done.stdout + done.stderr
+    assert "failed      0" in done.stdout
+    assert run("retry", out).stdout == "nothing failed\n"
 
 
 def test_the_manifest_tells_where_every_byte_comes_from(run: Run, simulator: Simulator, tmp_path: Path) -> None:

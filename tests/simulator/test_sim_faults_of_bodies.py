@@ -146,6 +146,15 @@ def test_a_refused_range(sim: Simulator) -> None:
     assert reply.body == truth(sim)
 
 
+def test_ranges_that_nobody_announces(sim: Simulator) -> None:
+    url = signed(sim)
+    assert ask(url).header("Accept-Ranges") == "bytes"
+    sim.faults.add("ranges-unannounced")
+    assert ask(url).header("Accept-Ranges") is None
+    reply = ask(url, {"Range": "bytes=0-39"})
+    assert (reply.status, reply.body) == (206, truth(sim)[:40])
+
+
 def test_an_unsatisfiable_range(sim: Simulator) -> None:
     url = signed(sim)
     sim.faults.add("range-unsatisfiable")

@@ -12,6 +12,7 @@ import pytest
 import sim_served
 from sim_client import api, ask, hop, list_all, listed, with_token
 from sim_served import SLUG, first_url
+from yarl import URL
 
 from aiocircle.testing import FakeArtifact, KongLimits, Simulator, SimulatorThread, World
 
@@ -237,6 +238,26 @@ async def test_requests_in_flight_are_counted_and_latency_is_kept() -> None:
         assert 0.14 < time.monotonic() - began < 1
         assert sim.stats.max_in_flight == 8
         assert sim.stats.in_flight == 0
+
+
+@pytest.mark.anyio
+async def test_each_connection_carries_no_more_than_it_may() -> None:
+    size = 1024 * 1024
+    world = World(pipelines=0)
+    job = world.add_job(SLUG, 1, [FakeArtifact("f", size=size)])
+    async with Simulator(world, rate=4 * size) as sim, aiohttp.ClientSession() as session:
+
+        async def fetch() -> float:
+            began = time.monotonic()
+            listed_at = f"{sim.artifact_url}/output/job/{job.id}/artifacts/0/f"
+            async with session.get(listed_at, headers=with_token(sim), allow_redirects=False) as redirect:
+                signed = URL(redirect.headers["Location"], encoded=True)
+            async with session.get(signed) as response:
+                assert len(await response.read()) == size
+            return time.monotonic() - began
+
+        both = await asyncio.gather(fetch(), fetch())
+        assert min(both) > 0.15, "what the sockets hold is sent at once"
 
 
 # Limits.

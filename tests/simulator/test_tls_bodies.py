@@ -162,3 +162,15 @@ async def test_a_certificate_that_nobody_signed_is_final_and_says_what_to_do(tmp
         assert host.asked == []
     assert caught.value.permanent
     assert "SSL_CERT_FILE" in (caught.value.hint or "")
+
+
+async def test_a_large_file_comes_by_several_connections_where_one_is_the_limit(
+    server: ssl.SSLContext, out: Path
+) -> None:
+    size = 40 * KIB * KIB
+    world = World(pipelines=0)
+    world.add_job(SLUG, 1, [FakeArtifact("large", size=size)])
+    async with Simulator(world, ssl_context=server, rate=size / 4) as sim, client_of(sim) as client:
+        assert (await client.download(SLUG, job=1, to=out)).ok
+        assert sum("Range" in one.headers for one in sim.requests) > 1
+        assert (out / "0/large").read_bytes() == sim.world.artifact_bytes(SLUG, 1, "large")

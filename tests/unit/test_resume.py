@@ -79,6 +79,28 @@ def test_a_part_that_lacks_nothing_is_complete_only_if_the_host_names_its_length
     assert verdict(Kept(have=100, validator=TAG, size=size), 416, headers, None) is action
 
 
+@pytest.mark.parametrize(
+    ("status", "span", "length", "action"),
+    [
+        (206, "bytes 40-59/100", 20, Action.APPEND),
+        (206, "bytes 40-59/*", 20, Action.APPEND),
+        (206, "bytes 40-59/100", None, Action.APPEND),
+        (206, "bytes 40-99/100", 60, Action.AGAIN),  # all that is left
+        (206, "bytes 40-58/100", 19, Action.AGAIN),
+        (206, "bytes 39-59/100", 21, Action.AGAIN),
+        (206, "bytes 40-59/101", 20, Action.AGAIN),
+        (206, "bytes 40-59/100", 21, Action.AGAIN),
+        (200, None, 100, Action.START),
+    ],
+)
+def test_a_stretch_from_the_middle_is_that_stretch_or_of_no_use(
+    status: int, span: str | None, length: int | None, action: Action
+) -> None:
+    wanted = Kept(have=40, validator=TAG, size=100, stop=60)
+    assert wanted.conditions() == {"Range": "bytes=40-59", "If-Range": TAG}
+    assert verdict(wanted, status, {"ETag": TAG, **({"Content-Range": span} if span else {})}, length) is action
+
+
 @pytest.mark.parametrize(("status", "action"), [(200, Action.START), (206, Action.FAIL), (204, Action.FAIL)])
 def test_a_request_for_all_takes_all_or_nothing(status: int, action: Action) -> None:
     assert verdict(None, status, {"Content-Range": "bytes 0-9/20", "ETag": TAG}, 10) is action

@@ -209,6 +209,14 @@ def _no_ranges(exchange: Exchange) -> Answer:
     return exchange.proceed()
 
 
+@fault("ranges-unannounced", "no Accept-Ranges, although ranges are served", "storage")
+def _unannounced(exchange: Exchange) -> Answer:
+    answer = exchange.proceed()
+    return attrs.evolve(
+        answer, headers={name: value for name, value in answer.headers.items() if name != "Accept-Ranges"}
+    )
+
+
 @fault("range-unsatisfiable", "416 in answer to any Range", "storage")
 def _unsatisfiable(exchange: Exchange) -> Answer:
     answer = exchange.proceed()
