@@ -31,7 +31,8 @@ from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.spool import Spool
 from aiocircle.download.stores import Announce, Chunks, Staged, explained
-from aiocircle.errors import ConfigurationError, StoreError
+from aiocircle.errors import StoreError
+from aiocircle.extras import load_zstd
 
 STDOUT = "-"
 MODE = 0o644
@@ -59,7 +60,7 @@ class ArchiveStore(Spool):
         sync: Flush the archive to the disk before it gets its name.
 
     Raises:
-        ConfigurationError: This Python cannot write such a kind.
+        ConfigurationError: The package for such a kind is not installed.
     """
 
     def __init__(self, output: str, *, sync: bool = False) -> None:
@@ -267,10 +268,6 @@ def _maker(output: str) -> Callable[[IO[bytes]], _Writer]:
     if name.endswith((".tar.gz", ".tgz")):
         return lambda file: _Tar(file, zlib.compressobj(wbits=16 + zlib.MAX_WBITS))  # with gzip's header, of time 0
     if name.endswith(".tar.zst"):
-        try:
-            from compression.zstd import ZstdCompressor  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415
-        except ImportError:
-            hint = "write .tar.gz or .zip, or '-o - | zstd > out.tar.zst'"
-            raise ConfigurationError(f"{output}: .tar.zst needs Python 3.14 or newer", hint=hint) from None
-        return lambda file: _Tar(file, ZstdCompressor())
+        zstd = load_zstd(f"{output}: .tar.zst")
+        return lambda file: _Tar(file, zstd.ZstdCompressor())
     return _Tar

@@ -15,6 +15,7 @@ from aiocircle.download.archive_store import ArchiveStore, is_archive
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.errors import ConfigurationError, StoreError
+from aiocircle.extras import load_zstd
 
 MIB = 1024 * 1024
 NAMES = ["a.txt", "d/ü 日本 %2F.txt", "d/" + "long" * 60, "/".join(["deep" * 20] * 8), "-rf"]
@@ -40,7 +41,10 @@ def contents(file: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(file) as archive:
             assert archive.testzip() is None
             return {name: archive.read(name) for name in archive.namelist()}
-    with tarfile.open(file) as tar:
+    data = file.read_bytes()
+    if file.suffix.lower() == ".zst":
+        data = load_zstd("this test").decompress(data)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         found = {}
         for member in tar:
             taken = tar.extractfile(member)
@@ -49,7 +53,7 @@ def contents(file: Path) -> dict[str, bytes]:
         return found
 
 
-@pytest.mark.parametrize("name", ["out.tar", "out.tar.gz", "out.TGZ", "out.zip"])
+@pytest.mark.parametrize("name", ["out.tar", "out.tar.gz", "out.TGZ", "out.tar.zst", "out.zip"])
 def test_every_member_is_whole_and_nothing_else_is_left(tmp_path: Path, name: str) -> None:
     out = tmp_path / name
     with ArchiveStore(str(out)) as store:
@@ -75,7 +79,7 @@ def test_gnu_tar_and_unzip_read_them(tmp_path: Path) -> None:
 
 
 def test_the_same_files_make_the_same_archive_whenever_and_whoever(tmp_path: Path) -> None:
-    for name in ("tar", "tar.gz", "zip"):
+    for name in ("tar", "tar.gz", "tar.zst", "zip"):
         twice = []
         for attempt in ("1", "2"):
             with ArchiveStore(str(tmp_path / f"{attempt}.{name}")) as store:
@@ -159,10 +163,15 @@ def test_what_means_an_archive() -> None:
     assert not any(map(is_archive, ["tar", "zip", "a.tar.d", "out", "a.gz", "./-"]))
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python writes it")
-def test_a_kind_that_this_python_cannot_write_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"needs Python 3.14"):
+def test_a_kind_whose_package_is_missing_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, "backports.zstd", None)
+    with pytest.raises(
+        ConfigurationError, match=r"out\.tar\.zst: \.tar\.zst needs the package backports\.zstd"
+    ) as caught:
         ArchiveStore(str(tmp_path / "out.tar.zst"))
+    assert caught.value.hint == "pip install 'aiocircle[zstd]'"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_of_that_name_is_left_alone(tmp_path: Path) -> None:

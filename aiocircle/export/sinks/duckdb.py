@@ -11,10 +11,10 @@ larger than the memory.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiocircle.errors import StoreError
 from aiocircle.export.records import quoted
@@ -26,10 +26,11 @@ from aiocircle.export.tables import Column, Kind, Table
 from aiocircle.extras import load_extra
 
 DATABASE: Final = "export.duckdb"
-MEMORY_MIB: Final = 64
+MEMORY_MIB: Final = 24
+_TIMES_MORE: Final = (1, 2, 4, 8, 16, 64)  # memory for what cannot be done in less
 _ROWS_AT_ONCE: Final = 4096
-_WAITING_ROWS: Final = 30 * 4096  # a row group of DuckDB's, which goes to the disk without a detour through its log
-_WAITING_BYTES: Final = 16 * 1024 * 1024
+_WAITING_ROWS: Final = 5 * 4096
+_WAITING_BYTES: Final = 4 * 1024 * 1024
 
 _TYPES: Final[Mapping[Kind, str]] = {
     "text": "VARCHAR",
@@ -41,6 +42,46 @@ _TYPES: Final[Mapping[Kind, str]] = {
 }
 
 _Row = tuple[Any, ...]
+_Result = TypeVar("_Result")
+
+
+class _Database:
+    """A database, opened again with more memory when there is too little."""
+
+    def __init__(self, duckdb: Any, path: Path, spilled: Path, memory_mib: int) -> None:
+        self._duckdb = duckdb
+        self._path = path
+        self._settings = {
+            "threads": "1",  # each takes memory of its own
+            "temp_directory": str(spilled),
+            "autoinstall_known_extensions": "false",  # nothing here needs any, and none shall be fetched
+            "autoload_known_extensions": "false",
+        }
+        self._limits = [times * memory_mib for times in _TIMES_MORE]
+        self._connection: Any = None
+
+    def run(self, work: Callable[[Any], _Result], *, read_only: bool = False) -> _Result:
+        """Do something with a connection, which is undone by closing it."""
+        while True:
+            if self._connection is None:
+                settings = {**self._settings, "memory_limit": f"{self._limits[0]}MiB"}
+                self._connection = self._duckdb.connect(str(self._path), read_only=read_only, config=settings)
+            try:
+                return work(self._connection)
+            except self._duckdb.Error as error:
+                # Also where it is a transaction that could not be committed. What was deleted in one is not always
+                # there again after a rollback, only in another connection.
+                if len(self._limits) == 1 or "memory limit" not in str(error).lower():
+                    raise
+                self.close()
+                del self._limits[0]
+
+    def close(self) -> None:
+        """Close it; never fails."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(self._duckdb.Error):
+                connection.close()
 
 
 class DuckDB(Finishing):
@@ -48,7 +89,8 @@ class DuckDB(Finishing):
 
     Args:
         directory: Where it goes; made if need be.
-        memory_mib: MiB that DuckDB may use for itself; what does not fit goes to the disk.
+        memory_mib: MiB that DuckDB may use for itself. What does not fit goes to the disk; where that does not help,
+            it is tried again with more.
         sync: Flush the first database to the disk before it gets its name; DuckDB does that by itself for changes.
 
     Raises:
@@ -63,7 +105,7 @@ class DuckDB(Finishing):
         self._parts = Parts(Path(directory), "duckdb", sync=sync)
         self._path = Path(directory) / DATABASE
         self._memory_mib = memory_mib
-        self._connection: Any = None
+        self._gathered = self._database(self._parts.path(DATABASE))
         self._begun: list[tuple[Table, bool]] = []
         self._arrow: ArrowRows | None = None
         self._waiting: list[Any] = []
@@ -87,10 +129,8 @@ class DuckDB(Finishing):
         self._parts.open()
         known = self._columns(table)
         with self._explained():
-            if self._connection is None:
-                self._connection = self._connected(self._parts.path(DATABASE))
-            self._connection.execute(_creation(table))
-            wanted = _columns(self._connection, table)
+            self._gathered.run(lambda connection: connection.execute(_creation(table)))
+            wanted = self._gathered.run(lambda connection: _columns(connection, table))
         if known and any(known.get(name) != type_ for name, type_ in wanted.items()):
             raise StoreError(
                 f"{self._path}: its table {table.name} has other columns than these rows",
@@ -121,14 +161,15 @@ class DuckDB(Finishing):
         Raises:
             StoreError: It cannot be written; everything is as it was before.
         """
-        if self._connection is None:
+        if not self._begun:
             return
         try:
             self._flush()
             with self._explained():
                 for table, _ in self._begun:
-                    self._single_out(table)
-                self._connection.close()
+                    self._gathered.run(lambda connection, table=table: _single_out(connection, table))  # type: ignore[misc]
+                self._gathered.run(lambda connection: connection.execute("CHECKPOINT"))
+            self._gathered.close()
             if self._path.exists():
                 self._merge()
             else:
@@ -140,10 +181,8 @@ class DuckDB(Finishing):
 
     def abort(self) -> None:
         """Leave everything as it was before."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(self._duckdb.Error):
-                connection.close()
+        self._gathered.close()
+        self._gathered = self._database(self._parts.path(DATABASE))
         self._arrow = None
         self._waiting, self._size = [], 0
         self._begun.clear()
@@ -153,65 +192,51 @@ class DuckDB(Finishing):
         """Insert what waits."""
         if not self._waiting:
             return
-        name, _ = self._begun[-1]
-        with self._explained():
-            # Not in a transaction, which would keep the batches in memory until its end.
-            self._connection.register("_batch", self._pa.Table.from_batches(self._waiting))
-            self._connection.execute(f"INSERT INTO {quoted(name.name)} SELECT * FROM _batch")  # noqa: S608 -- names of ours
-            self._connection.unregister("_batch")
-        self._waiting, self._size = [], 0
+        table, _ = self._begun[-1]
+        batch = self._pa.Table.from_batches(self._waiting)
 
-    def _single_out(self, table: Table) -> None:
-        """Remove all but the last of rows with the same key."""
-        name, key = quoted(table.name), ", ".join(map(quoted, table.key))
-        # Digests first, since keys are long and those that come twice are few.
-        twice = f"SELECT hash({key}) FROM {name} GROUP BY 1 HAVING count(*) > 1"  # noqa: S608 -- names of ours
-        self._connection.execute(f"CREATE TEMP TABLE _twice AS {twice}")
-        if self._connection.execute("SELECT count(*) FROM _twice").fetchone()[0]:
-            numbered = (
-                f"SELECT rowid, row_number() OVER (PARTITION BY {key} ORDER BY rowid DESC) AS place "  # noqa: S608
-                f"FROM {name} WHERE hash({key}) IN (FROM _twice)"
-            )
-            self._connection.execute(
-                f"DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM ({numbered}) WHERE place > 1)"  # noqa: S608
-            )
-        self._connection.execute("DROP TABLE _twice")
+        def insert(connection: Any) -> None:
+            # Not in a transaction of many, which would keep all of their batches in memory until its end.
+            connection.register("_batch", batch)
+            connection.execute(f"INSERT INTO {quoted(table.name)} SELECT * FROM _batch")  # noqa: S608 -- names of ours
+            connection.unregister("_batch")
+
+        with self._explained():
+            self._gathered.run(insert)
+        self._waiting, self._size = [], 0
 
     def _merge(self) -> None:
         """Take all rows over, in one transaction."""
-        with self._explained():
-            connection = self._connected(self._path)
-            try:
-                gathered = str(self._parts.path(DATABASE)).replace("'", "''")
-                connection.execute(f"ATTACH '{gathered}' AS _gathered (READ_ONLY)")
-                connection.execute("BEGIN")
-                for table, whole in self._begun:
-                    for statement in _takeover(table, whole=whole):
-                        connection.execute(statement)
-                connection.execute("COMMIT")
-            finally:
-                connection.close()
+        statements = [one for table, whole in self._begun for one in _takeover(table, whole=whole)]
+        gathered = str(self._parts.path(DATABASE)).replace("'", "''")
+
+        def merge(connection: Any) -> None:
+            connection.execute(f"ATTACH '{gathered}' AS _gathered (READ_ONLY)")
+            connection.execute("BEGIN")
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute("COMMIT")
+
+        final = self._database(self._path)
+        try:
+            with self._explained():
+                final.run(merge)
+        finally:
+            final.close()
 
     def _columns(self, table: Table) -> dict[str, str]:
         """Return the types of a table's columns in the final database; none if it is not there."""
         if not self._path.exists():
             return {}
-        with self._explained():
-            connection = self._connected(self._path, read_only=True)
-            try:
-                return _columns(connection, table)
-            finally:
-                connection.close()
+        final = self._database(self._path)
+        try:
+            with self._explained():
+                return final.run(lambda connection: _columns(connection, table), read_only=True)
+        finally:
+            final.close()
 
-    def _connected(self, path: Path, *, read_only: bool = False) -> Any:
-        settings = {
-            "memory_limit": f"{self._memory_mib}MiB",
-            "threads": "1",  # each takes memory of its own
-            "temp_directory": str(self._parts.path("spilled")),
-            "autoinstall_known_extensions": "false",  # nothing here needs any, and none shall be fetched
-            "autoload_known_extensions": "false",
-        }
-        return self._duckdb.connect(str(path), read_only=read_only, config=settings)
+    def _database(self, path: Path) -> _Database:
+        return _Database(self._duckdb, path, self._parts.path("spilled"), self._memory_mib)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -256,6 +281,21 @@ def _takeover(table: Table, *, whole: bool) -> Iterator[str]:
     yield f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {gathered}"  # noqa: S608
 
 
+def _single_out(connection: Any, table: Table) -> None:
+    """Remove all but the last of rows with the same key."""
+    name, key = quoted(table.name), ", ".join(map(quoted, table.key))
+    # Digests first, since keys are long and those that come twice are few.
+    twice = f"SELECT hash({key}) FROM {name} GROUP BY 1 HAVING count(*) > 1"  # noqa: S608 -- names of ours
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE _twice AS {twice}")
+    if connection.execute("SELECT count(*) FROM _twice").fetchone()[0]:
+        numbered = (
+            f"SELECT rowid, row_number() OVER (PARTITION BY {key} ORDER BY rowid DESC) AS place "  # noqa: S608
+            f"FROM {name} WHERE hash({key}) IN (FROM _twice)"
+        )
+        earlier = f"SELECT rowid FROM ({numbered}) WHERE place > 1"  # noqa: S608
+        connection.execute(f"DELETE FROM {name} WHERE rowid IN ({earlier})")  # noqa: S608
+
+
 _REASONS: Final = (
     ("could not set lock", "another program has it open", "close whatever has it open, and try again"),
     ("different configuration", "this program has it open", "close that connection first"),
@@ -263,7 +303,7 @@ _REASONS: Final = (
     ("no space left", "no space left on device", "free some space and try again: what was there before is kept"),
     ("read-only file system", "read-only file system", "choose a directory on a file system that can be written to"),
     ("permission denied", "permission denied", "may this user write there?"),
-    ("out of memory", "DuckDB's limit of memory does not suffice", "give it more with memory_mib"),
+    ("memory limit", "DuckDB's limit of memory does not suffice", "give it more with memory_mib"),
 )
 
 
