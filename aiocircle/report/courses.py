@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiocircle.report.amounts import count, duration, moment, shown
 from aiocircle.report.database import Bins
-from aiocircle.report.parts import Cell, Grid, Plot, first_rows
+from aiocircle.report.parts import Cell, Grid, Plot
 
 Names = dict[tuple[str, str], str]
 
@@ -69,6 +69,6 @@ def bands(
                 for name, (numbers, *columns) in groups.items()
             ],
         },
-        grid=Grid([what, f"{bins.word.title()} from (UTC)", number_of.title(), *titles], first_rows(rows, notes), 2),
+        grid=Grid([what, f"{bins.word.title()} from (UTC)", number_of.title(), *titles], rows, range(2, 99)),
         notes=notes,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aiocircle.report.amounts import count, moment
 from aiocircle.report.courses import labels
 from aiocircle.report.database import Bins, Database, bins_of, epoch_of
-from aiocircle.report.parts import Absent, Cell, Grid, Part, Plot, Section, first_rows
+from aiocircle.report.parts import Absent, Cell, Grid, Part, Plot, Section
 
 MOST_LAYERS = 6
 WHY_NOT = "credits are in Insights: export the dataset insights."
@@ -58,7 +58,6 @@ def _spent(database: Database, what: str, source: str, lead: str) -> Part:
         for place, start in enumerate(bins.starts)
         if any(values[place] for _, values in titled)
     ]
-    notes: list[str] = []
     total = sum(sum(values) for _, values in titled)
     return Plot(
         id=f"credits-{what}",
@@ -71,8 +70,7 @@ def _spent(database: Database, what: str, source: str, lead: str) -> Part:
             "unit": "credits",
             "layers": [{"name": name, "values": values} for name, values in titled],
         },
-        grid=Grid([f"{bins.word.title()} from (UTC)", *(name for name, _ in titled)], first_rows(rows, notes)),
-        notes=notes,
+        grid=Grid([f"{bins.word.title()} from (UTC)", *(name for name, _ in titled)], rows),
     )
 
 

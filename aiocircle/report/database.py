@@ -19,6 +19,7 @@ Row = tuple[Any, ...]
 _MONDAY: Final = 4 * DAY  # 1970-01-05, from which weeks are counted
 _HOURS_UNTIL = 3 * DAY
 _DAYS_UNTIL = 120 * DAY
+ENOUGH = 20  # values in a bin, for percentiles of them to be more than chance
 
 
 class Database:
@@ -122,19 +123,34 @@ class Bins:
         return {"start": self.start, "step": self.width, "number": self.number}
 
 
-def bins_between(first: int, last: int) -> Bins:
-    """Return the bins that a span is best seen in."""
+def bins_between(first: int, last: int, number: int | None = None) -> Bins:
+    """Return the bins that a span is best seen in.
+
+    Args:
+        first: Seconds since the epoch.
+        last: The same.
+        number: How many values there are, if too few in a bin would say nothing, as of percentiles.
+    """
     span = last - first
-    width = HOUR if span <= _HOURS_UNTIL else DAY if span <= _DAYS_UNTIL else 7 * DAY
+    width = next(
+        (
+            one
+            for one, most in ((HOUR, _HOURS_UNTIL), (DAY, _DAYS_UNTIL))
+            if span <= most and (number is None or number * one >= span * ENOUGH)
+        ),
+        7 * DAY,
+    )
+    if span <= 7 * DAY and width == 7 * DAY:
+        width = DAY
     offset = _MONDAY if width == 7 * DAY else 0
     start = (first - offset) // width * width + offset
     return Bins(start, width, (last - start) // width + 1)
 
 
-def bins_of(database: Database, source: str, epoch: str) -> Bins | None:
-    """Return the bins of a table's span; ``None`` if no row has a time."""
-    first, last = database.one(f"SELECT MIN({epoch}), MAX({epoch}) FROM {source}")
-    return None if first is None else bins_between(first, last)
+def bins_of(database: Database, source: str, epoch: str, *, enough: bool = False) -> Bins | None:
+    """Return the bins of a table's span, with enough in each for percentiles if asked for; ``None`` without times."""
+    first, last, number = database.one(f"SELECT MIN({epoch}), MAX({epoch}), COUNT(*) FROM {source}")
+    return None if first is None else bins_between(first, last, number if enough else None)
 
 
 def epoch_of(column: str) -> str:

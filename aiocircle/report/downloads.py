@@ -10,7 +10,7 @@ from aiocircle.report import amounts
 from aiocircle.report.activity import PAUSE, Activity
 from aiocircle.report.amounts import count, counted, duration, moment, shown, web_address
 from aiocircle.report.database import Database
-from aiocircle.report.parts import Absent, Cell, Grid, Link, Listing, Part, Plot, Section, Tile, first_rows
+from aiocircle.report.parts import Absent, Cell, Grid, Link, Listing, Part, Plot, Section, Tile
 
 MOST_RUNS = 6
 MOST_BARS = 15
@@ -32,11 +32,12 @@ def download_tiles(database: Database) -> list[Tile]:
     )
     failures = database.one("SELECT COUNT(*) FROM failures")[0] if database.columns("failures") else 0
     finished = dict(database.all("SELECT name, value FROM about")).get("finished", "yes") == "yes"
-    days = moment(began) if moment(began) == moment(ended) else f"{moment(began)} to {moment(ended)}"
+    ends = [f"to {moment(ended)}"] if moment(began) != moment(ended) else []
+    ends += [] if finished else ["the last run was cut"]
     return [
         Tile(title="Files", value=count(files), detail="complete under their names"),
         Tile(title="Bytes", value=amounts.size(size or 0), detail=f"mean {amounts.size(size / files)}" if files else ""),
-        Tile(title="Fetched", value=days if began else "–", detail="" if finished else "the last run was cut"),
+        Tile(title="Fetched", value=moment(began), detail=", ".join(ends) or "in one day"),
         Tile(title="Failed", value=count(failures), detail="to be fetched again" if failures else "nothing is missing"),
     ]
 
@@ -84,7 +85,6 @@ def _courses(runs: Sequence[Activity]) -> Iterator[Part]:
         ("in-flight", "Files in flight", "files", "{:,.1f}".format, "The mean number of files on their way at a time.",
          [run.in_flight() for run in runs]),
     ):
-        more: list[str] = list(notes)
         rows: list[Sequence[Cell]] = [
             (title_of_run, duration(place * run.width), text(value))
             for title_of_run, run, course in zip(titles, runs, values, strict=True)
@@ -97,8 +97,8 @@ def _courses(runs: Sequence[Activity]) -> Iterator[Part]:
             lead=lead,
             label=f"{title} over time, {counted(len(runs), 'run')} to choose from; the newest had {titles[0]}",
             data={"unit": unit, "what": "Run", "since": True, "choices": _choices(runs, titles, values, title)},
-            grid=Grid(["Run", "After", title], first_rows(rows, more)),
-            notes=more,
+            grid=Grid(["Run", "After", title], rows),
+            notes=notes,
             is_wide=name == "throughput",
         )
 
@@ -226,13 +226,13 @@ def _failures(database: Database, directory: Path) -> list[Part]:
             title="Failures by code",
             lead=f"{counted(total, 'item')} could not be had. This fetches them again, and nothing else:",
             command=f"aiocircle retry {where}",
-            grid=Grid(["Code", "Number", "Why, for example", "Last (UTC)"], codes, 9),
+            grid=Grid(["Code", "Number", "Why, for example", "Last (UTC)"], codes, range(1, 2)),
         ),
         Listing(
             id="newest-failures",
             title="Failures one by one",
             lead="The newest first.",
-            grid=Grid(["File", "Project", "Job", "Code", "Why"], newest, 9),
+            grid=Grid(["File", "Project", "Job", "Code", "Why"], newest, range(0)),
             notes=notes,
         ),
     ]

@@ -132,7 +132,7 @@ def _failing(database: Database) -> list[Part]:
         id="latest-failures",
         title="Latest failures",
         lead="The newest failures of each of these jobs; a number leads to the job at CircleCI.",
-        grid=Grid(["Job", "Failures", "Share", "Newest"], rows),
+        grid=Grid(["Job", "Failures", "Share", "Newest"], rows, range(1, 3)),
         notes=notes,
     )
     return [plot, listing]
@@ -189,7 +189,7 @@ def _waits(database: Database, classes: dict[str, str], notes: list[str]) -> Par
 
 
 def _waits_in_time(database: Database, classes: dict[str, str], notes: list[str]) -> Part:
-    bins = bins_of(database, "queued", "began")
+    bins = bins_of(database, "queued", "began", enough=True)
     if bins is None:
         return Absent("Queue times over time", "the jobs' details have no dates.")
     groups: dict[str, list[list[float | None]]] = {}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 Kind = Literal["strips", "stack", "lines", "bars", "histogram", "timeline"]
-MOST_ROWS = 300  # of a table behind a plot, whose rows are many where its bins and groups are
+MOST_ROWS = 200  # of a table behind a plot, whose rows are many where its bins and groups are
 
 
 @frozen
@@ -26,11 +26,27 @@ Cell = str | Link | Sequence[Link]
 
 @frozen
 class Grid:
-    """A table: its columns' titles and its rows. Columns from ``numbers_from`` on are figures."""
+    """A table. Of many rows the page has the first.
+
+    Attributes:
+        columns: The columns' titles.
+        rows: Its cells.
+        figures: Which columns are figures; all but the first by default.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    numbers_from: int = 1
+    figures: range = range(1, 99)
+
+    @property
+    def first_rows(self) -> Sequence[Sequence[Cell]]:
+        """The rows that the page has."""
+        return self.rows[:MOST_ROWS]
+
+    @property
+    def left_out(self) -> int:
+        """How many more there are."""
+        return max(0, len(self.rows) - MOST_ROWS)
 
 
 @frozen(kw_only=True)
@@ -107,6 +123,21 @@ class Section:
         return [part for part in self.parts if not isinstance(part, Absent)]
 
     @property
+    def placed(self) -> Sequence[tuple[Plot | Listing, bool]]:
+        """What there is to see, and whether it takes the whole width: two plots share a row, one alone has it."""
+        placed: list[tuple[Plot | Listing, bool]] = []
+        waiting = False
+        for part in self.shown:
+            is_wide = isinstance(part, Listing) or part.is_wide
+            if is_wide and waiting:
+                placed[-1] = placed[-1][0], True
+            waiting = not is_wide and not waiting
+            placed.append((part, is_wide))
+        if waiting:
+            placed[-1] = placed[-1][0], True
+        return placed
+
+    @property
     def absent(self) -> Sequence[Absent]:
         """What there is not."""
         return [part for part in self.parts if isinstance(part, Absent)]
@@ -121,10 +152,3 @@ class Page:
     tiles: Sequence[Tile]
     sections: Sequence[Section]
     notes: Sequence[str] = field(factory=tuple)
-
-
-def first_rows(rows: Sequence[Sequence[Cell]], notes: list[str]) -> Sequence[Sequence[Cell]]:
-    """Return as many rows as a table may have, and note how many are left out."""
-    if len(rows) > MOST_ROWS:
-        notes.append(f"The table has the first {MOST_ROWS} of {len(rows):,} rows; the plot has all.")
-    return rows[:MOST_ROWS]

@@ -56,11 +56,12 @@ def _slowest(database: Database) -> Part:
             "bars": [
                 {
                     "name": name,
+                    "short": short,
                     "value": p50,
                     "further": p95,
                     "more": [["runs", count(number)], ["failures", count(failures)]],
                 }
-                for name, (*_, failures, number, p50, p95) in zip(names, found, strict=True)
+                for name, short, (*_, failures, number, p50, p95) in zip(names, _shorts(found), found, strict=True)
             ],
         },
         grid=Grid(["Test", "Runs", "Failures", "p50", "p95"], rows),
@@ -101,11 +102,12 @@ def _flakiest(database: Database, *, has_tests: bool) -> Part:
             "bars": [
                 {
                     "name": name,
+                    "short": short,
                     "value": times,
                     "text": count(times),
                     "more": [] if wasted is None else [["time wasted", duration(wasted)]],
                 }
-                for name, (*_, times, wasted) in zip(names, found, strict=True)
+                for name, short, (*_, times, wasted) in zip(names, _shorts(found), found, strict=True)
             ],
         },
         grid=Grid(["Test", unit.capitalize(), "Time wasted"], rows),
@@ -142,3 +144,9 @@ def _names(found: Sequence[Row]) -> list[str]:
             parts.append(shown(project))
         names.append(" · ".join(parts))
     return names
+
+
+def _shorts(found: Sequence[Row]) -> list[str | None]:
+    """Return the tests' names alone, for where there is little room; none of those that are not unique."""
+    names = [shown(row[2]) for row in found]
+    return [name if names.count(name) == 1 else None for name in names]

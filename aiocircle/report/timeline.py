@@ -84,7 +84,7 @@ def _plot(database: Database) -> Part:
         "one before, to the very end. Pauses of five minutes and more in which nothing ran are cut out.",
         label=f"Timeline of a pipeline's jobs, {counted(len(choices), 'pipeline')} to choose from",
         data={"unit": "seconds", "what": "Pipeline", "choices": choices},
-        grid=Grid(["Pipeline", "Workflow", "Job", "Status", "Began (UTC)", "Queued", "Ran"], rows, 5),
+        grid=Grid(["Pipeline", "Workflow", "Job", "Status", "Began (UTC)", "Queued", "Ran"], rows, range(5, 99)),
         notes=notes,
         is_wide=True,
     )

@@ -6,7 +6,7 @@ from aiocircle.report.amounts import count, moment
 from aiocircle.report.amounts import share as in_percent
 from aiocircle.report.courses import Names, bands, labels
 from aiocircle.report.database import Bins, Database, bins_of, epoch_of, percentiles
-from aiocircle.report.parts import Absent, Cell, Grid, Part, Plot, Section, first_rows
+from aiocircle.report.parts import Absent, Cell, Grid, Part, Plot, Section
 
 MOST_WORKFLOWS = 12
 OUTCOMES = ("succeeded", "failed", "cancelled", "other")
@@ -38,7 +38,7 @@ def workflow_section(database: Database) -> Section:
     return Section(
         "workflows",
         title,
-        [_rates(database, bins, kept, notes), _runs(database, bins), _durations(database, bins, kept, notes)],
+        [_rates(database, bins, kept, notes), _runs(database, bins), _durations(database, kept, notes)],
     )
 
 
@@ -67,7 +67,6 @@ def _rates(database: Database, bins: Bins, names: Names, notes: list[str]) -> Pa
     totals = {group: [sum(cell[n] for cell in cells) for n in (0, 1)] for group, cells in strips.items()}
     if not any(good + bad for good, bad in totals.values()):
         return Absent("Success rate by workflow", "no workflow has succeeded or failed yet.")
-    notes = list(notes)
     rows: list[Sequence[Cell]] = [
         (names[group], moment(start, exact=True), count(good), count(bad), in_percent(good, good + bad))
         for group, cells in strips.items()
@@ -79,7 +78,7 @@ def _rates(database: Database, bins: Bins, names: Names, notes: list[str]) -> Pa
         id="success",
         kind="strips",
         title="Success rate by workflow",
-        lead=f"Each column is a {bins.word}: the coloured part from below succeeded, the rest failed. {RATE}",
+        lead=f"Each column is a {bins.word}: from below what succeeded, from above what failed. {RATE}",
         label=f"Success rate of {len(names)} workflows by {bins.word}: {in_percent(overall[0], sum(overall))} in all",
         data={
             **bins.data(),
@@ -90,7 +89,7 @@ def _rates(database: Database, bins: Bins, names: Names, notes: list[str]) -> Pa
             ],
         },
         grid=Grid(
-            ["Workflow", f"{bins.word.title()} from (UTC)", "Succeeded", "Failed", "Rate"], first_rows(rows, notes), 2
+            ["Workflow", f"{bins.word.title()} from (UTC)", "Succeeded", "Failed", "Rate"], rows, range(2, 99)
         ),
         notes=notes,
         is_wide=True,
@@ -109,7 +108,6 @@ def _runs(database: Database, bins: Bins) -> Part:
         for place, start in enumerate(bins.starts)
         if any(values[place] for values in shown_layers.values())
     ]
-    notes: list[str] = []
     words = ", ".join(f"{number:,} {outcome}" for outcome, number in totals.items() if number)
     return Plot(
         id="runs",
@@ -124,14 +122,17 @@ def _runs(database: Database, bins: Bins) -> Part:
                 {"name": outcome, "values": values, "style": outcome} for outcome, values in shown_layers.items()
             ],
         },
-        grid=Grid([f"{bins.word.title()} from (UTC)", *map(str.title, shown_layers)], first_rows(rows, notes)),
-        notes=notes,
+        grid=Grid([f"{bins.word.title()} from (UTC)", *map(str.title, shown_layers)], rows),
     )
 
 
-def _durations(database: Database, bins: Bins, names: Names, notes: list[str]) -> Part:
-    ran = "SELECT *, duration AS value FROM run WHERE outcome = 'succeeded' AND duration IS NOT NULL"
-    source = f"SELECT project, name, {bins.of('began')} AS place_in_time, value FROM ({ran}) WHERE began IS NOT NULL"
+def _durations(database: Database, names: Names, notes: list[str]) -> Part:
+    ours = "run WHERE outcome = 'succeeded' AND duration IS NOT NULL"
+    bins = bins_of(database, ours, "began", enough=True)
+    if bins is None:
+        return Absent("Duration by workflow", "no run that succeeded has a duration.")
+    source = f"""SELECT project, name, {bins.of("began")} AS place_in_time, duration AS value
+                 FROM {ours} AND began IS NOT NULL"""
     found: dict[tuple[str, str], list[list[float | None]]] = {}
     for project, name, place, number, *values in database.rows(
         percentiles(source, "project, name, place_in_time", 50, 90, 99)

@@ -5,7 +5,7 @@ function drawBars(plot, choice, width) {
   const ends = data.bars.map((bar) => Math.max(bar.value ?? 0, bar.further ?? 0));
   const most = Math.max(...ends) || 1;
   const words = data.bars.map((bar) => bar.text ?? (data.further ? `${amount(bar.value, data.unit)} · ${amount(bar.further, data.unit)}` : amount(bar.value, data.unit)));
-  const left = wide ? Math.min(width * 0.38, 14 + Math.max(...data.bars.map((bar) => widthOf(bar.name)))) : 0;
+  const left = wide ? Math.min(width * 0.38, 14 + Math.max(...data.bars.map((bar) => widthOf(bar.short ?? bar.name)))) : 0;
   const right = Math.min(width * 0.4, 14 + Math.max(...words.map((one) => widthOf(one, "12px"))));
   const room = width - left - right;
   const rowHeight = wide ? 27 : 40;
@@ -17,7 +17,7 @@ function drawBars(plot, choice, width) {
     const length = (room * (bar.value ?? 0)) / most;
     const end = (room * ends[row]) / most;
     const group = svg("g", { class: "mark" }, rectangle(0, top, width, rowHeight, { class: "back", rx: 6 }));
-    group.append(wide ? text(0, middle + 4, fitted(bar.name, left - 12), { class: "name" }) : text(0, top + 15, fitted(bar.name, width - 8), { class: "name" }));
+    group.append(wide ? text(0, middle + 4, fitted(bar.short ?? bar.name, left - 12), { class: "name" }) : text(0, top + 15, fitted(bar.short ?? bar.name, width - 8), { class: "name" }));
     if (end > length) group.append(rectangle(left, middle - 7, end, 14, { class: `soft ${shade}`, rx: 2 }));
     group.append(rectangle(left, middle - 7, Math.max(1, length), 14, { class: `fill ${shade}`, rx: 2 }));
     group.append(text(left + end + 8, middle + 4, words[row]));

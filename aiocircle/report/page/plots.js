@@ -1,17 +1,20 @@
 // Plots over time, and distributions. Each returns a scene: what is drawn, and the stops that pointer and keys go to.
-const MARGIN = { top: 12, right: 14, bottom: 26, left: 56 };
+const MARGIN = { top: 22, right: 14, bottom: 26, left: 56 };
+
+const UNITS = { seconds: "duration", bytes: "bytes" };
 
 function frame(width, height, label) {
   return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, tabindex: "0" });
 }
 
 function plane(plot, width, most, unit, margin = MARGIN) {
-  const height = width < 520 ? 208 : 232;
+  const height = width < 520 ? 216 : 242;
   const root = frame(width, height, plot.label);
   const room = { left: margin.left, top: margin.top, width: width - margin.left - margin.right, height: height - margin.top - margin.bottom };
   const ticks = ticksTo(most, unit);
   const top = ticks[ticks.length - 1];
   const y = (value) => room.top + room.height * (1 - value / top);
+  root.append(text(0, 9, UNITS[unit] ?? unit, {}));
   for (const tick of ticks) {
     root.append(line(room.left, y(tick), room.left + room.width, y(tick), tick ? "gridline" : "baseline"));
     root.append(text(room.left - 8, y(tick) + 4, onAxis(tick, unit), { "text-anchor": "end" }));

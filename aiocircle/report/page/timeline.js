@@ -70,7 +70,7 @@ function drawTimeline(plot, choice, width) {
     const took = duration(bar.stopped - bar.started);
     const beside = from + length + 6;
     if (beside + widthOf(took, "12px") < width) group.append(text(beside, middle + 4, took));
-    else if (length > widthOf(took, "12px") + 12) group.append(text(from - 6, middle + 4, took, { "text-anchor": "end" }));
+    else if (length > widthOf(took, "12px") + 12) group.append(text(from + length - 8, middle + 4, took, { "text-anchor": "end", class: "inside" }));
     y += rowHeight;
     root.append(group);
     const rows = [[shade, "status", bar.status], [null, "began after", shortly(bar.started)]];
