@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
+NOTHING: Final = "\N{EN DASH}"  # where there is no figure
 _KIBI = 1024
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _FEW = 10
@@ -34,7 +35,7 @@ def web_address(url: object) -> str | None:
 def duration(seconds: float | None) -> str:
     """Return seconds for people: ``850 ms``, ``4.2 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 d 4 h``."""
     if seconds is None:
-        return "–"
+        return NOTHING
     if 0 < seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < MINUTE:
@@ -50,7 +51,7 @@ def duration(seconds: float | None) -> str:
 def size(number: float | None) -> str:
     """Return bytes for people: ``54.2 MiB``."""
     if number is None:
-        return "–"
+        return NOTHING
     unit = 0
     while abs(number) >= _KIBI and unit < len(_UNITS) - 1:
         number /= _KIBI
@@ -60,12 +61,12 @@ def size(number: float | None) -> str:
 
 def count(number: float | None) -> str:
     """Return a number with its thousands apart."""
-    return "–" if number is None else f"{number:,.0f}"
+    return NOTHING if number is None else f"{number:,.0f}"
 
 
 def share(part: float, whole: float) -> str:
     """Return a part of a whole in per cent, or a dash where there is no whole."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    return f"{100 * part / whole:.1f} %" if whole else NOTHING
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
@@ -76,6 +77,6 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def moment(seconds: float | None, *, exact: bool = False) -> str:
     """Return seconds since the epoch as a date, or with the time of day, in UTC."""
     if seconds is None:
-        return "–"
+        return NOTHING
     then = datetime.fromtimestamp(seconds, UTC)
     return f"{then.day} {then:%b %Y, %H:%M}" if exact else f"{then.day} {then:%b %Y}"

@@ -12,9 +12,7 @@ Names = dict[tuple[str, str], str]
 def labels(groups: Sequence[tuple[str, str]]) -> Names:
     """Return what groups of project and name are called: with the project only where there are several."""
     many = len({project for project, _ in groups}) > 1
-    return {
-        (project, name): f"{shown(name)} · {shown(project)}" if many else shown(name) for project, name in groups
-    }
+    return {(project, name): f"{shown(name)} · {shown(project)}" if many else shown(name) for project, name in groups}
 
 
 def bands(

@@ -3,12 +3,13 @@
 import shlex
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from aiocircle.report import amounts
 from aiocircle.report.activity import PAUSE, Activity
-from aiocircle.report.amounts import count, counted, duration, moment, shown, web_address
+from aiocircle.report.amounts import NOTHING, count, counted, duration, moment, shown, web_address
 from aiocircle.report.database import Database
 from aiocircle.report.parts import Absent, Cell, Grid, Link, Listing, Part, Plot, Section, Tile
 
@@ -31,12 +32,15 @@ def download_tiles(database: Database) -> list[Tile]:
         f"SELECT COUNT(*), SUM(size), MIN(began), MAX(ended) FROM files WHERE {_WHOLE}"
     )
     failures = database.one("SELECT COUNT(*) FROM failures")[0] if database.columns("failures") else 0
-    finished = dict(database.all("SELECT name, value FROM about")).get("finished", "yes") == "yes"
+    about = database.all("SELECT value FROM about WHERE name = 'finished'") if database.columns("about") else []
+    finished = about in ([], [("yes",)])
     ends = [f"to {moment(ended)}"] if moment(began) != moment(ended) else []
     ends += [] if finished else ["the last run was cut"]
     return [
         Tile(title="Files", value=count(files), detail="complete under their names"),
-        Tile(title="Bytes", value=amounts.size(size or 0), detail=f"mean {amounts.size(size / files)}" if files else ""),
+        Tile(
+            title="Bytes", value=amounts.size(size or 0), detail=f"mean {amounts.size(size / files)}" if files else ""
+        ),
         Tile(title="Fetched", value=moment(began), detail=", ".join(ends) or "in one day"),
         Tile(title="Failed", value=count(failures), detail="to be fetched again" if failures else "nothing is missing"),
     ]
@@ -78,12 +82,30 @@ def _courses(runs: Sequence[Activity]) -> Iterator[Part]:
     ]
     notes = ["Older runs, before the newest six, are not shown."] if len(runs) == MOST_RUNS else []
     for name, title, unit, text, lead, values in (
-        ("throughput", "Throughput", "bytes/s", amounts.size, "Bytes a second, each file's spread over its time.",
-         [run.bytes_a_second() for run in runs]),
-        ("file-rate", "Files a second", "files/s", "{:,.1f}".format, "Files completed a second.",
-         [run.files_a_second() for run in runs]),
-        ("in-flight", "Files in flight", "files", "{:,.1f}".format, "The mean number of files on their way at a time.",
-         [run.in_flight() for run in runs]),
+        (
+            "throughput",
+            "Throughput",
+            "bytes/s",
+            amounts.size,
+            "Bytes a second, each file's spread over its time.",
+            [run.bytes_a_second() for run in runs],
+        ),
+        (
+            "file-rate",
+            "Files a second",
+            "files/s",
+            "{:,.1f}".format,
+            "Files completed a second.",
+            [run.files_a_second() for run in runs],
+        ),
+        (
+            "in-flight",
+            "Files in flight",
+            "files",
+            "{:,.1f}".format,
+            "The mean number of files on their way at a time.",
+            [run.in_flight() for run in runs],
+        ),
     ):
         rows: list[Sequence[Cell]] = [
             (title_of_run, duration(place * run.width), text(value))
@@ -129,7 +151,7 @@ def _sizes(database: Database) -> Part:
         return Absent("Sizes of files", "no file is complete.")
     places = range(min(counts), max(counts) + 1)
     edges = [_size_text(place) for place in range(places.start, places.stop + 1)]
-    ranges = [f"{low} to {high}" for low, high in zip(edges, edges[1:], strict=False)]
+    ranges = [f"{low} to {high}" for low, high in pairwise(edges)]
     rows: list[Sequence[Cell]] = [
         (text, count(counts[place]), amounts.size(sizes[place])) for text, place in zip(ranges, places, strict=True)
     ]
@@ -166,7 +188,7 @@ def _slowest(database: Database) -> Part:
     if not found:
         return Absent("Slowest files", "no file of the ledger has times.")
     rows: list[Sequence[Cell]] = [
-        (shown(target), duration(took), amounts.size(size), f"{amounts.size(size / took) if took else '–'}/s")
+        (shown(target), duration(took), amounts.size(size), f"{amounts.size(size / took)}/s" if took else NOTHING)
         for target, took, size in found
     ]
     return Plot(
@@ -208,7 +230,7 @@ def _failures(database: Database, directory: Path) -> list[Part]:
         (
             Link(shown(target or path, f"the listing of job {job}"), web_address(address)),
             shown(slug),
-            "–" if job is None else str(job),
+            NOTHING if job is None else str(job),
             shown(code),
             shown(reason),
         )

@@ -1,6 +1,7 @@
 """Jobs: the slowest, those that fail, and how long they waited for a machine."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from aiocircle.report.amounts import count, counted, duration, moment, share, shown, web_address
 from aiocircle.report.courses import bands, labels
@@ -162,9 +163,7 @@ def _waits(database: Database, classes: dict[str, str], notes: list[str]) -> Par
         if name in classes:
             counts[classes[name]][place] += number
     last = max(place for place, number in enumerate(counts[ALL_CLASSES]) if number)
-    ranges = [
-        f"{duration(low)} to {duration(high)}" for low, high in zip(EDGES, EDGES[1:], strict=False)
-    ] + [f"over {duration(EDGES[-1])}"]
+    ranges = [f"{duration(low)} to {duration(high)}" for low, high in pairwise(EDGES)] + [f"over {duration(EDGES[-1])}"]
     rows: list[Sequence[Cell]] = [
         (ranges[place], *(count(values[place]) for values in counts.values())) for place in range(last + 1)
     ]
@@ -193,7 +192,9 @@ def _waits_in_time(database: Database, classes: dict[str, str], notes: list[str]
     if bins is None:
         return Absent("Queue times over time", "the jobs' details have no dates.")
     groups: dict[str, list[list[float | None]]] = {}
-    place = f"SELECT {{}} AS class, {bins.of('began')} AS place_in_time, seconds AS value FROM queued WHERE began NOTNULL"
+    place = (
+        f"SELECT {{}} AS class, {bins.of('began')} AS place_in_time, seconds AS value FROM queued WHERE began NOTNULL"
+    )
     for all_of_them in (True, False):
         source = place.format("NULL" if all_of_them else "class")
         for name, where, number, *values in database.rows(percentiles(source, "class, place_in_time", 50, 95)):

@@ -123,7 +123,8 @@ def _contradictions(database: Database) -> str:
         SELECT project, class, test, COUNT(*), NULL FROM (
             SELECT project, class, test, job_name FROM (
                 SELECT {_CLASS} AS class, {_NAME} AS test, project,
-                       job_name, {commit if known else "pipeline_id"} AS revision, MAX(result IN {_FAILED}) AS has_failed
+                       job_name, {commit if known else "pipeline_id"} AS revision,
+                       MAX(result IN {_FAILED}) AS has_failed
                 FROM tests
                 WHERE (result IN {_SUCCEEDED} OR result IN {_FAILED}) AND ({test}) IN
                       (SELECT {test} FROM tests WHERE result IN {_FAILED})

@@ -38,7 +38,9 @@ def _numbers(database: Database) -> list[Tile]:
     if database.columns("run"):
         (total,) = database.one("SELECT COUNT(*) FROM run")
         runs, _ = outcome_course(database)
-        tiles.append(Tile(title="Workflow runs", value=count(total), detail="reruns included", course=runs[-MOST_POINTS:]))
+        tiles.append(
+            Tile(title="Workflow runs", value=count(total), detail="reruns included", course=runs[-MOST_POINTS:])
+        )
     if database.columns("ran"):
         total, seconds = database.one("SELECT COUNT(*), SUM(duration) FROM ran")
         detail = f"{count((seconds or 0) / 3600)} hours of machines, nodes not counted"
@@ -57,7 +59,9 @@ def _of_runs(database: Database) -> list[Tile]:
     if good or bad:
         _, rates = outcome_course(database)
         detail = f"{good:,} of {good + bad:,} workflow runs"
-        tiles.append(Tile(title="Success rate", value=share(good, good + bad), detail=detail, course=rates[-MOST_POINTS:]))
+        tiles.append(
+            Tile(title="Success rate", value=share(good, good + bad), detail=detail, course=rates[-MOST_POINTS:])
+        )
     source = "SELECT 1 AS everything, duration AS value FROM run WHERE outcome = 'succeeded'"
     for _, _, p50, p95 in database.rows(percentiles(source, "everything", 50, 95)):
         tiles.append(Tile(title="Median workflow", value=duration(p50), detail=f"p95 {duration(p95)}, of successes"))

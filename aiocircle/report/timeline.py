@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from aiocircle.report.amounts import counted, duration, moment, shown, web_address
+from aiocircle.report.amounts import NOTHING, counted, duration, moment, shown, web_address
 from aiocircle.report.database import Database, exactly
 from aiocircle.report.parts import Absent, Cell, Grid, Link, Part, Plot, Section
 
@@ -67,7 +67,7 @@ def _plot(database: Database) -> Part:
                 Link(bar.name, bar.address),
                 bar.status,
                 moment(bar.started, exact=True),
-                "–" if bar.queued is None else duration(bar.started - bar.queued),
+                NOTHING if bar.queued is None else duration(bar.started - bar.queued),
                 duration(bar.stopped - bar.started),
             )
             for bar in bars
@@ -126,7 +126,7 @@ def _title(database: Database, pipeline: str) -> str:
 def _bars(database: Database, pipeline: str) -> tuple[list[Bar], int]:
     """Return the jobs of a pipeline, each once, workflow by workflow in the order of their begin; and how many more."""
     details = database.has("job_details", "project", "job_number", "queued_at", "web_url")
-    of_details = f"""(SELECT {{}} FROM job_details d
+    of_details = """(SELECT {} FROM job_details d
                       WHERE d.project = jobs.project AND d.job_number = jobs.job_number)"""
     more = [of_details.format(one) if details else "NULL" for one in (exactly("d.queued_at"), "d.web_url")]
     query = f"""SELECT {_COLUMNS}, {exactly("started_at")} AS began, {exactly("stopped_at")}, {", ".join(more)}
@@ -144,7 +144,10 @@ def once_each(bars: Sequence[Bar]) -> list[Bar]:
     for bar in bars:
         over[bar.workflow] = max(over.get(bar.workflow, bar.stopped), bar.stopped)
     order = sorted(bars, key=lambda bar: (over[bar.workflow], bar.workflow, bar.started, bar.name))
-    return list({bar.id: bar for bar in reversed(order)}.values())[::-1]
+    once: dict[str, Bar] = {}
+    for bar in order:
+        once.setdefault(bar.id, bar)
+    return list(once.values())
 
 
 def _bar(row: tuple[Any, ...]) -> Bar:

@@ -88,9 +88,7 @@ def _rates(database: Database, bins: Bins, names: Names, notes: list[str]) -> Pa
                 if any(totals[group])
             ],
         },
-        grid=Grid(
-            ["Workflow", f"{bins.word.title()} from (UTC)", "Succeeded", "Failed", "Rate"], rows, range(2, 99)
-        ),
+        grid=Grid(["Workflow", f"{bins.word.title()} from (UTC)", "Succeeded", "Failed", "Rate"], rows, range(2, 99)),
         notes=notes,
         is_wide=True,
     )

@@ -1,8 +1,8 @@
 """The page, written to a file: what lies in the directory, read, put into the template, and renamed into its place.
 
 The page asks nobody for anything, and its own policy forbids it to: the browser runs the one script and the one style
-whose digests it names, whatever a branch or a test may be called. Names reach the page in two ways only, by a template
-that escapes them and as JSON in which no character can end the element that it lies in; the script puts them in as text.
+whose digests it names, whatever a branch or a test may be called. Names reach the page in two ways only: by a template
+that escapes them, and as JSON in which no character can end its element; the script puts them in as text.
 """
 
 import base64

@@ -77,10 +77,10 @@ class Tab:
         self.complaints.clear()
         self.requests.clear()
         self._loaded.clear()
-        await self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         await self.call(
-            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
-        )  # fmt: skip
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+        await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         await self.call("Page.navigate", url=address)
         await self._loaded.wait()
 
@@ -109,9 +109,10 @@ async def browser_tab() -> AsyncIterator[Tab]:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with aiohttp.ClientSession() as session, session.ws_connect(
-                await _address_of(process), max_msg_size=0
-            ) as socket:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(await _address_of(process), max_msg_size=0) as socket,
+            ):
                 tab = Tab(socket)
                 listening = asyncio.create_task(tab.listen())
                 await tab.attach()

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import attrs
+
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.records import Failed, Source, Stored
 from aiocircle.export.records import creation, encoder, upsertion
@@ -102,9 +104,16 @@ class History:
     def _pipeline(self, number: int, day: int, created: datetime, *, nightly: bool = False) -> None:
         branch = "main" if nightly or self._draw.random() < 0.35 else f"feature/{self._draw.choice('ABCDEF')}-{number}"
         pipeline = PipelineRow(*[None] * len(PipelineRow._fields))._replace(  # type: ignore[arg-type]
-            project=self._slug, id=self._id(), number=number, state="created", created_at=created, branch=branch,
-            revision=f"{number:040x}", errors=(), trigger_parameters={},
-        )  # fmt: skip
+            project=self._slug,
+            id=self._id(),
+            number=number,
+            state="created",
+            created_at=created,
+            branch=branch,
+            revision=f"{number:040x}",
+            errors=(),
+            trigger_parameters={},
+        )
         self.rows["pipelines"].append(pipeline)
         if nightly:
             self._workflow(pipeline, "nightly", day, created + timedelta(seconds=4))
@@ -154,15 +163,38 @@ class History:
         stopped = max(stopped, start)
         self.rows["workflows"].append(
             WorkflowRow(
-                self._slug, pipeline.id, pipeline.number, pipeline.created_at, pipeline.branch, workflow, name, status,
-                None, start, stopped, (stopped - start).total_seconds(), "someone", None, None, None, None,
-            )  # fmt: skip
+                self._slug,
+                pipeline.id,
+                pipeline.number,
+                pipeline.created_at,
+                pipeline.branch,
+                workflow,
+                name,
+                status,
+                None,
+                start,
+                stopped,
+                (stopped - start).total_seconds(),
+                "someone",
+                None,
+                None,
+                None,
+                None,
+            )
         )
         self.rows["insights_runs"].append(
             WorkflowRunRow(
-                self._slug, name, workflow, status, pipeline.branch, start, stopped,
-                round((stopped - start).total_seconds()), credits_used, False,
-            )  # fmt: skip
+                self._slug,
+                name,
+                workflow,
+                status,
+                pipeline.branch,
+                start,
+                stopped,
+                round((stopped - start).total_seconds()),
+                credits_used,
+                False,
+            )
         )
         return status, stopped, jobs
 
@@ -184,17 +216,54 @@ class History:
         status = "failed" if fails else "success"
         ids = [one.id for one in needed]
         job = JobRow(
-            self._slug, pipeline.id, pipeline.number, pipeline.created_at, pipeline.branch, workflow, workflow_name,
-            self._id(), self._job_number, step.name, "build", status, started, stopped,
-            (stopped - started).total_seconds(), ids, dict.fromkeys(ids, "success"), None, None, None,
-        )  # fmt: skip
+            self._slug,
+            pipeline.id,
+            pipeline.number,
+            pipeline.created_at,
+            pipeline.branch,
+            workflow,
+            workflow_name,
+            self._id(),
+            self._job_number,
+            step.name,
+            "build",
+            status,
+            started,
+            stopped,
+            (stopped - started).total_seconds(),
+            ids,
+            dict.fromkeys(ids, "success"),
+            None,
+            None,
+            None,
+        )
         self.rows["job_details"].append(
             JobDetailsRow(
-                self._slug, pipeline.id, pipeline.number, pipeline.created_at, pipeline.branch, workflow,
-                workflow_name, self._job_number, step.name, status, "docker", step.machine, 1, at, at, started, stopped,
-                (started - at).total_seconds(), job.duration_seconds, (), (), (), "acme",
+                self._slug,
+                pipeline.id,
+                pipeline.number,
+                pipeline.created_at,
+                pipeline.branch,
+                workflow,
+                workflow_name,
+                self._job_number,
+                step.name,
+                status,
+                "docker",
+                step.machine,
+                1,
+                at,
+                at,
+                started,
+                stopped,
+                (started - at).total_seconds(),
+                job.duration_seconds,
+                (),
+                (),
+                (),
+                "acme",
                 f"https://app.circleci.com/pipelines/github/acme/web/{pipeline.number}/workflows/{workflow}/jobs/{self._job_number}",
-            )  # fmt: skip
+            )
         )
         self._tests(pipeline, job, step, seconds)
         return job
@@ -204,9 +273,27 @@ class History:
     ) -> JobRow:
         ids = [one.id for one in needed]
         return JobRow(
-            self._slug, pipeline.id, pipeline.number, pipeline.created_at, pipeline.branch, workflow, workflow_name,
-            self._id(), None, step.name, "build", "blocked", None, None, None, ids, {}, None, None, None,
-        )  # fmt: skip
+            self._slug,
+            pipeline.id,
+            pipeline.number,
+            pipeline.created_at,
+            pipeline.branch,
+            workflow,
+            workflow_name,
+            self._id(),
+            None,
+            step.name,
+            "build",
+            "blocked",
+            None,
+            None,
+            None,
+            ids,
+            {},
+            None,
+            None,
+            None,
+        )
 
     def _tests(self, pipeline: PipelineRow, job: JobRow, step: Step, seconds: float) -> None:
         groups = TESTS.get(step.name, ())
@@ -217,12 +304,24 @@ class History:
             fails = self._draw.random() < FLAKY.get(name, 0.0004)
             self.rows["tests"].append(
                 JobTestRow(
-                    self._slug, pipeline.id, pipeline.number, pipeline.created_at, pipeline.branch, job.workflow_id,
-                    job.workflow_name, job.job_number or 0, job.name, position, name, f"acme.{group.replace(' ', '_')}",
-                    f"tests/{group}.py", "pytest", "failure" if fails else "success",
+                    self._slug,
+                    pipeline.id,
+                    pipeline.number,
+                    pipeline.created_at,
+                    pipeline.branch,
+                    job.workflow_id,
+                    job.workflow_name,
+                    job.job_number or 0,
+                    job.name,
+                    position,
+                    name,
+                    f"acme.{group.replace(' ', '_')}",
+                    f"tests/{group}.py",
+                    "pytest",
+                    "failure" if fails else "success",
                     round(seconds * weight / (11 * step.tests) * self._draw.lognormvariate(0, 0.3), 3),
                     "assert 1 == 2" if fails else None,
-                )  # fmt: skip
+                )
             )
             if fails and name in FLAKY:
                 flake = self._flakes.setdefault((f"acme.{group.replace(' ', '_')}", name), [0, 0, job])
@@ -234,16 +333,36 @@ class History:
         for (classname, name), (times, wasted, job) in self._flakes.items():
             self.rows["flaky_tests"].append(
                 FlakyTestRow(
-                    self._slug, job.workflow_name, job.name, classname, name, "", "pytest", times, wasted,
-                    job.pipeline_number, job.workflow_id, job.pipeline_created_at, job.job_number,
-                )  # fmt: skip
+                    self._slug,
+                    job.workflow_name,
+                    job.name,
+                    classname,
+                    name,
+                    "",
+                    "pytest",
+                    times,
+                    wasted,
+                    job.pipeline_number,
+                    job.workflow_id,
+                    job.pipeline_created_at,
+                    job.job_number,
+                )
             )
 
     def _gaps(self) -> None:
         for number in (4100, 4207, 5111):
             self.rows["gaps"].append(
-                GapRow("tests", self._slug, "", "", number, f"the tests of job {number}", "404 Not Found: it has expired",
-                       "not_found", FIRST + timedelta(days=80, minutes=number))  # fmt: skip
+                GapRow(
+                    "tests",
+                    self._slug,
+                    "",
+                    "",
+                    number,
+                    f"the tests of job {number}",
+                    "404 Not Found: it has expired",
+                    "not_found",
+                    FIRST + timedelta(days=80, minutes=number),
+                )
             )
 
     def _id(self) -> str:
@@ -286,18 +405,26 @@ def write_ledger(directory: Path, *, seed: int = 1, files: int = 2400, failures:
                 target = f"4711/{place % 4}/reports/{first:.0f}-{place}.xml"
                 stored = Stored(
                     source=Source(**{**_values(source), "node": place % 4, "path": target}),
-                    target=target, size=size, sha256="0" * 64, began=began, ended=began + took,
-                )  # fmt: skip
+                    target=target,
+                    size=size,
+                    sha256="0" * 64,
+                    began=began,
+                    ended=began + took,
+                )
                 batch.append((stored, None))
         ledger.announce(batch)
         for place in range(failures):
-            code, reason = (("server", "503 Service Unavailable"), ("interrupted_body", "the body ended too early"))[place % 3 == 0]
+            code, reason = (("server", "503 Service Unavailable"), ("interrupted_body", "the body ended too early"))[
+                place % 3 == 0
+            ]
             path = f"logs/{place}.txt"
-            failed = Source(**{**_values(source), "path": path, "address": f"https://output.circle-artifacts.com/{path}"})
+            failed = Source(
+                **{**_values(source), "path": path, "address": f"https://output.circle-artifacts.com/{path}"}
+            )
             ledger.fail(Failed(source=failed, target=f"4711/0/{path}", code=code, reason=reason, ended=1_790_080_100.0))
         ledger.about(origin="https://circleci.com", finished="yes")
     return own / "ledger.sqlite"
 
 
 def _values(source: Source) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in Source.__slots__ if name != "__weakref__"}
+    return attrs.asdict(source)

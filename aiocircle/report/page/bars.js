@@ -6,7 +6,7 @@ function drawBars(plot, choice, width) {
   const most = Math.max(...ends) || 1;
   const words = data.bars.map((bar) => bar.text ?? (data.further ? `${amount(bar.value, data.unit)} · ${amount(bar.further, data.unit)}` : amount(bar.value, data.unit)));
   const left = wide ? Math.min(width * 0.38, 14 + Math.max(...data.bars.map((bar) => widthOf(bar.short ?? bar.name)))) : 0;
-  const right = Math.min(width * 0.4, 14 + Math.max(...words.map((one) => widthOf(one, "12px"))));
+  const right = Math.min(width * (wide ? 0.4 : 0.6), 14 + Math.max(...words.map((one) => widthOf(one, "12px"))));
   const room = width - left - right;
   const rowHeight = wide ? 27 : 40;
   const root = frame(width, data.bars.length * rowHeight + 2, plot.label);
