@@ -1,8 +1,8 @@
 """What was going on at a time, from when files began and ended: bytes, files and files in flight in each bin. Pure.
 
-A file's bytes are taken to have come evenly between its begin and its end. A constant rate over a stretch of time adds
-to the bins at its two ends, and the same to each between; the latter are summed up at the end, so that a file costs
-the same however long it took.
+A file's bytes are taken to have come evenly between its begin and its end. Evenly spread, they
+add to the bins at the two ends of their time, and the same to each between; the latter are summed up at the end, so that
+a file costs the same however long it took.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ PAUSE = 600.0  # seconds without any file in flight after which another run has 
 
 @define(eq=False)
 class _Sums:
-    """Amounts in bins, to which constant rates over stretches of time are added."""
+    """Amounts in bins, to which what is spread over stretches of time is added."""
 
     number: int
     _parts: list[float] = field(init=False)
@@ -28,12 +28,13 @@ class _Sums:
         self._parts = [0.0] * self.number
         self._rates = [0.0] * (self.number + 1)
 
-    def add(self, began: float, ended: float, rate: float) -> None:
-        """Add ``rate`` for each bin's width between two places, counted in bins."""
-        first, last = int(began), min(int(ended), self.number - 1)
+    def add(self, began: float, ended: float, amount: float) -> None:
+        """Add an amount, evenly spread between two places that are counted in bins."""
+        first, last = min(int(began), self.number - 1), min(int(ended), self.number - 1)
         if first == last:
-            self._parts[first] += (ended - began) * rate
+            self._parts[first] += amount
             return
+        rate = amount / (ended - began)
         self._parts[first] += (first + 1 - began) * rate
         self._parts[last] += (ended - last) * rate
         self._rates[first + 1] += rate
@@ -77,11 +78,8 @@ class Activity:
         self.files += 1
         self.size += size
         self._ends[min(int(last), self.number - 1)] += 1
-        self._flights.add(first, last, 1.0)
-        if last > first:
-            self._bytes.add(first, last, size / (last - first))
-        else:
-            self._bytes.add(first, first + 1e-9, size / 1e-9)
+        self._flights.add(first, last, last - first)
+        self._bytes.add(first, last, size)
 
     def bytes_a_second(self) -> Sequence[float]:
         """Return the throughput in each bin."""
