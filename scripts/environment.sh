@@ -120,3 +120,55 @@ find_seaweedfs() {
 find_azurite() {
   find_npm_program Azurite azurite 3.37.0 azurite-blob "stores are not tested against Azure"
 }
+
+# find_chromium: a browser without a window, which opens the report. Debian's is unpacked into a folder for caches where
+# there is none: nothing is installed, and nobody need be root. Nothing where that fails; the tests that want it are
+# skipped then, and fail where CI is set.
+find_chromium() {
+  local name directory
+  for name in chromium-headless-shell chromium chromium-browser google-chrome; do
+    if command -v "$name" >/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/chromium"
+  if ! [ -x "$directory/chromium" ]; then
+    if ! command -v apt-get >/dev/null; then
+      echo "Chromium was not found: the report is not opened." >&2
+      return
+    fi
+    echo "Unpacking Debian's Chromium into $directory (once, 100 MB) ..." >&2
+    if ! unpack_chromium "$directory" >&2; then
+      rm -rf "$directory"
+      echo "apt-get could not fetch Chromium: the report is not opened." >&2
+      return
+    fi
+  fi
+  echo "$directory/chromium"
+}
+
+# unpack_chromium DIRECTORY: Debian's browser and what this machine lacks of what it needs, behind a script that finds
+# them. The script gets its name last, so that what was interrupted is begun anew.
+unpack_chromium() {
+  local directory=$1 package
+  rm -rf "$directory" && mkdir -p "$directory/packages" &&
+    ( cd "$directory/packages" &&
+      { download_with_needs chromium-headless-shell ||
+        { apt-get update -qq && download_with_needs chromium-headless-shell; }; } ) &&
+    for package in "$directory"/packages/*.deb; do dpkg -x "$package" "$directory/unpacked" || return; done &&
+    rm -rf "$directory/packages" &&
+    cat > "$directory/starting" <<'SCRIPT' && chmod +x "$directory/starting" && "$directory/starting" --version && mv "$directory/starting" "$directory/chromium"
+#!/bin/sh
+usr=$(dirname "$0")/unpacked/usr
+libraries=$(for one in "$usr"/lib/*-linux-gnu* "$usr"/lib/*-linux-gnu*/pulseaudio; do printf '%s:' "$one"; done)
+LD_LIBRARY_PATH=$libraries exec "$usr/lib/chromium/chromium-headless-shell" "$@"
+SCRIPT
+}
+
+# download_with_needs PACKAGE: Debian's package and those that it needs and this machine does not have.
+download_with_needs() {
+  local packages
+  packages=$(apt-get --simulate --no-install-recommends install "$1" 2>/dev/null | awk '/^Inst / { print $2 }') &&
+    [ -n "$packages" ] && apt-get download -qq $packages 2>/dev/null
+}

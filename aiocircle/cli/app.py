@@ -50,6 +50,11 @@ OPERATION is one of CircleCI's document (getJobArtifacts) or its name here
 (artifacts.list), with what its path wants as values or fields. Fields are query
 parameters of GET and DELETE, and else of the JSON body, where dots nest.
 """
+REPORT = """
+
+One file, which works without a network: success rates, durations, queues, tests,
+credits and a timeline from an export; throughput and failures from a download.
+"""
 MORE = {
     **dict.fromkeys(("pipelines", "insights", "trigger"), PROJECT),
     **dict.fromkeys(("jobs", "rerun", "approve"), WORKFLOW),
@@ -57,6 +62,7 @@ MORE = {
     "job": "\n\nThe job's web address will do as well.\n",
     "cancel": "\n\nA workflow's or a job's web address will do as well.\n",
     "api": API,
+    "report": REPORT,
 }
 EPILOGUES = {
     "trigger": """\
@@ -112,6 +118,7 @@ for _place, (_name, _usage, _help) in enumerate(
         ("verify", "DIR", "Compare what was fetched to DIR with its SHA-256; asks nobody."),
         ("manifest", "DIR", "Print as JSON Lines where every file in DIR comes from."),
         ("export", "DATASET... --project SLUG", "Write what the API knows as tables: JSON, CSV, SQLite, Parquet."),
+        ("report", "DIR", "Write an HTML page about the export or the download in DIR."),
         ("pipelines", "PROJECT", "List a project's pipelines, newest first."),
         ("workflows", "PIPELINE_ID | PROJECT --pipeline N", "List a pipeline's workflows."),
         ("jobs", "WORKFLOW_ID", "List a workflow's jobs."),

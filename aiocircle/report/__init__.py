@@ -1,0 +1,5 @@
+"""One HTML page from what an export or a download left in a directory, to be looked at."""
+
+from aiocircle.report.writing import write_report
+
+__all__ = ["write_report"]
