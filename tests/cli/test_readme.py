@@ -98,6 +98,10 @@ def test_an_example_in_python_works(source: str, environ: dict[str, str], tmp_pa
         process.kill()
         process.wait()
     assert (process.returncode, stderr) == (0, "")
+    if "client.export" in source:
+        assert stdout.splitlines()[-1].endswith("jobs, 0 listings failed")
+        assert (tmp_path / "out" / "jobs.jsonl").stat().st_size > 0
+        return
     assert ("7 files, 0 refusals" if "refusals" in source else "7 files") in stdout
     assert len(list((tmp_path / "out").rglob("*.xml"))) == 6
 
