@@ -148,7 +148,7 @@ with open("/proc/self/status") as lines:
     [
         ("jsonl", "ordered", 60),
         ("csv", "ordered", 60),
-        ("sqlite", "ordered", 150),
+        ("sqlite", "ordered", 110),
         ("parquet", "ordered", 160),
         ("parquet", "shuffled", 180),
         ("duckdb", "ordered", 180),

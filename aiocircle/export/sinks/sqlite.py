@@ -22,7 +22,7 @@ DATABASE: Final = "export.sqlite"
 _PATIENCE: Final = 5.0  # seconds to wait for another program's transaction
 _ROWS_AT_ONCE: Final = 2000
 _IN_PLACE: Final = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-32768;"
-_BESIDE: Final = "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;"
+_BESIDE: Final = "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-24576;"
 
 # What rows are looked up by, beside their key: of a table what it has of these.
 _INDICES: Final = (("pipeline_id",), ("workflow_id",), ("project", "job_number"), ("project", "workflow_name"))
