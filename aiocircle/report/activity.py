@@ -1,8 +1,8 @@
 """What was going on at a time, from when files began and ended: bytes, files and files in flight in each bin. Pure.
 
-A file's bytes are taken to have come evenly between its begin and its end. Evenly spread, they
-add to the bins at the two ends of their time, and the same to each between; the latter are summed up at the end, so that
-a file costs the same however long it took.
+A file's bytes are taken to have come evenly between its begin and its end. So they add something to the bins at the two
+ends of their time, and the same to each between; the latter are summed up at the end, so that a file costs the same
+however long it took.
 """
 
 from collections.abc import Sequence

@@ -5,8 +5,10 @@ number of bins and groups. SQLite sorts in files where memory does not suffice.
 """
 
 import sqlite3
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -67,6 +69,18 @@ class Database:
         """Return the only row of a query."""
         (row,) = self.rows(query, *values)
         return row
+
+    def percentiles(self, source: str, groups: str, *ranks: int) -> Iterator[Row]:
+        """Yield, by groups of a query, how many values ``value`` has and each percentile of them.
+
+        A percentile is a value that occurred: the smallest one that so many in a hundred do not exceed (nearest rank).
+        SQLite sorts, where it has room; here lie the values of one group at a time. Its window functions give the same
+        and took 1.7 to 1.9 times the processor's time (two million values in two thousand groups).
+        """
+        query = f"SELECT {groups}, value FROM ({source}) WHERE value IS NOT NULL ORDER BY {groups}, value"
+        for key, rows in groupby(self.rows(query), key=lambda row: row[:-1]):
+            values = array("d", (row[-1] for row in rows))
+            yield *key, len(values), *(values[(len(values) * rank + 99) // 100 - 1] for rank in ranks)
 
     def derive(self, name: str, query: str) -> None:
         """Keep the rows of a query in a temporary table, which lies beside the file and not in it."""
@@ -161,17 +175,3 @@ def epoch_of(column: str) -> str:
 def exactly(column: str) -> str:
     """Return the SQL expression of a time in seconds since the epoch, with their fractions."""
     return f"((julianday({column}) - 2440587.5) * 86400.0)"
-
-
-def percentiles(source: str, groups: str, *ranks: int) -> str:
-    """Return the query of percentiles of ``value``, by groups: the groups, how many there are, and each percentile.
-
-    A percentile is a value that occurred: the smallest one that so many in a hundred do not exceed (nearest rank).
-    """
-    each = ", ".join(f"MIN(CASE WHEN place * 100 >= number * {rank} THEN value END)" for rank in ranks)
-    return f"""
-        SELECT {groups}, MAX(number), {each} FROM (
-            SELECT *, ROW_NUMBER() OVER (PARTITION BY {groups} ORDER BY value) AS place,
-                   COUNT(*) OVER (PARTITION BY {groups}) AS number
-            FROM ({source}) WHERE value IS NOT NULL)
-        GROUP BY {groups}"""

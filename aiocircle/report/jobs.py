@@ -1,11 +1,12 @@
 """Jobs: the slowest, those that fail, and how long they waited for a machine."""
 
 from collections.abc import Sequence
+from heapq import nsmallest
 from itertools import pairwise
 
 from aiocircle.report.amounts import count, counted, duration, moment, share, shown, web_address
 from aiocircle.report.courses import bands, labels
-from aiocircle.report.database import Database, bins_of, epoch_of, percentiles
+from aiocircle.report.database import Database, bins_of, epoch_of
 from aiocircle.report.parts import Absent, Cell, Grid, Link, Listing, Part, Plot, Section
 
 MOST_BARS = 15
@@ -51,7 +52,7 @@ def prepare(database: Database) -> None:
     """Derive the jobs that ran to an end, each once: a rerun lists the jobs again that it did not run again."""
     database.derive(
         "ran",
-        f"""SELECT project, COALESCE(name, '') AS name, workflow_name, job_number, status,
+        f"""SELECT project, COALESCE(name, '') AS name, job_number, status,
             duration_seconds AS duration, {epoch_of("started_at")} AS began, MIN(rowid)
             FROM jobs WHERE started_at IS NOT NULL AND status IN ('success', 'failed', 'timedout',
             'infrastructure_fail', 'canceled') GROUP BY project, id""",
@@ -60,8 +61,8 @@ def prepare(database: Database) -> None:
 
 def _slowest(database: Database) -> Part:
     source = "SELECT project, name, duration AS value FROM ran WHERE status = 'success' AND duration IS NOT NULL"
-    query = f"SELECT * FROM ({percentiles(source, 'project, name', 50, 95)}) ORDER BY 4 DESC, 1, 2 LIMIT {MOST_BARS}"
-    found = database.all(query)
+    every = database.percentiles(source, "project, name", 50, 95)
+    found = nsmallest(MOST_BARS, every, key=lambda row: (-row[3], *row[:2]))
     if not found:
         return Absent("Slowest jobs", "no job that succeeded has a duration.")
     names = labels([(project, name) for project, name, *_ in found])
@@ -95,6 +96,7 @@ def _failing(database: Database) -> list[Part]:
     )
     if not found:
         return [Absent("Failures by job", "no job of the export failed.")]
+    database.derive("bad", f"SELECT project, name, job_number, began FROM ran WHERE status IN {FAILED}")
     names = labels([(project, name) for project, name, *_ in found])
     details = database.has("job_details", "project", "job_number", "web_url")
     rows: list[Sequence[Cell]] = [
@@ -140,10 +142,10 @@ def _failing(database: Database) -> list[Part]:
 
 
 def _latest(database: Database, project: str, name: str, *, details: bool) -> list[Link]:
-    url = "(SELECT web_url FROM job_details d WHERE d.project = ran.project AND d.job_number = ran.job_number)"
+    url = "(SELECT web_url FROM job_details d WHERE d.project = bad.project AND d.job_number = bad.job_number)"
     found = database.all(
-        f"""SELECT job_number, began, {url if details else "NULL"} FROM ran
-            WHERE project = ? AND name = ? AND status IN {FAILED}
+        f"""SELECT job_number, began, {url if details else "NULL"} FROM bad
+            WHERE project = ? AND name = ?
             ORDER BY began DESC, job_number DESC LIMIT {MOST_LINKS}""",
         project,
         name,
@@ -197,7 +199,7 @@ def _waits_in_time(database: Database, classes: dict[str, str], notes: list[str]
     )
     for all_of_them in (True, False):
         source = place.format("NULL" if all_of_them else "class")
-        for name, where, number, *values in database.rows(percentiles(source, "class, place_in_time", 50, 95)):
+        for name, where, number, *values in database.percentiles(source, "class, place_in_time", 50, 95):
             if all_of_them or name in classes:
                 title = ALL_CLASSES if all_of_them else classes[name]
                 columns = groups.setdefault(title, [[None] * bins.number for _ in range(3)])

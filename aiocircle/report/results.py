@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aiocircle.report.amounts import count, duration, shown
-from aiocircle.report.database import Database, Row, percentiles
+from aiocircle.report.database import Database, Row
 from aiocircle.report.parts import Absent, Cell, Grid, Part, Plot, Section
 
 MOST_BARS = 15
@@ -35,7 +35,7 @@ def _slowest(database: Database) -> Part:
                 ON project = of_project AND {_CLASS} = of_class AND {_NAME} = of_name
                 WHERE result != 'skipped'"""
     groups = "of_project, of_class, of_name, failures"
-    found = database.all(f"SELECT * FROM ({percentiles(source, groups, 50, 95)}) ORDER BY 6 DESC, 1, 2, 3")
+    found = sorted(database.percentiles(source, groups, 50, 95), key=lambda row: (-row[5], *row[:3]))
     if not found:
         return Absent("Slowest tests", "no test has a duration.")
     names = _names(found)

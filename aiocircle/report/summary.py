@@ -2,7 +2,7 @@
 
 from aiocircle.report.amounts import count, duration, moment, share, shown
 from aiocircle.report.credits import total_credits
-from aiocircle.report.database import Database, epoch_of, percentiles
+from aiocircle.report.database import Database, epoch_of
 from aiocircle.report.parts import Tile
 from aiocircle.report.workflows import outcome_course
 
@@ -63,7 +63,7 @@ def _of_runs(database: Database) -> list[Tile]:
             Tile(title="Success rate", value=share(good, good + bad), detail=detail, course=rates[-MOST_POINTS:])
         )
     source = "SELECT 1 AS everything, duration AS value FROM run WHERE outcome = 'succeeded'"
-    for _, _, p50, p95 in database.rows(percentiles(source, "everything", 50, 95)):
+    for _, _, p50, p95 in database.percentiles(source, "everything", 50, 95):
         tiles.append(Tile(title="Median workflow", value=duration(p50), detail=f"p95 {duration(p95)}, of successes"))
     return tiles
 
@@ -74,7 +74,7 @@ def _queueing(database: Database) -> list[Tile]:
     source = "SELECT 1 AS everything, seconds AS value FROM queued"
     return [
         Tile(title="Median queue", value=duration(p50), detail=f"p95 {duration(p95)}, of jobs")
-        for _, _, p50, p95 in database.rows(percentiles(source, "everything", 50, 95))
+        for _, _, p50, p95 in database.percentiles(source, "everything", 50, 95)
     ]
 
 

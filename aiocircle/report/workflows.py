@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aiocircle.report.amounts import count, moment
 from aiocircle.report.amounts import share as in_percent
 from aiocircle.report.courses import Names, bands, labels
-from aiocircle.report.database import Bins, Database, bins_of, epoch_of, percentiles
+from aiocircle.report.database import Bins, Database, bins_of, epoch_of
 from aiocircle.report.parts import Absent, Cell, Grid, Part, Plot, Section
 
 MOST_WORKFLOWS = 12
@@ -132,9 +132,8 @@ def _durations(database: Database, names: Names, notes: list[str]) -> Part:
     source = f"""SELECT project, name, {bins.of("began")} AS place_in_time, duration AS value
                  FROM {ours} AND began IS NOT NULL"""
     found: dict[tuple[str, str], list[list[float | None]]] = {}
-    for project, name, place, number, *values in database.rows(
-        percentiles(source, "project, name, place_in_time", 50, 90, 99)
-    ):
+    every = database.percentiles(source, "project, name, place_in_time", 50, 90, 99)
+    for project, name, place, number, *values in every:
         if (project, name) in names:
             columns = found.setdefault((project, name), [[None] * bins.number for _ in range(4)])
             for column, value in zip(columns, (number, *values), strict=True):

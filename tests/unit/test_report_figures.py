@@ -2,12 +2,13 @@
 
 import math
 import sqlite3
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ci_history import FIRST, SLUG, History, write_export, write_ledger
@@ -18,7 +19,7 @@ from aiocircle.export.rows import FlakyTestRow, JobTimeseriesRow
 from aiocircle.report.activity import Activity
 from aiocircle.report.amounts import DAY
 from aiocircle.report.credits import credit_section, total_credits
-from aiocircle.report.database import Database, bins_between, percentiles
+from aiocircle.report.database import Database, bins_between
 from aiocircle.report.downloads import download_section
 from aiocircle.report.jobs import EDGES, job_section, queue_section
 from aiocircle.report.parts import Absent, Listing, Plot, Section
@@ -28,7 +29,7 @@ from aiocircle.report.timeline import Bar, critical_path, once_each, stretches, 
 from aiocircle.report.workflows import workflow_section
 
 HISTORY = History(days=40, pipelines_a_day=4)
-ROWS = HISTORY.rows
+ROWS: Mapping[str, Sequence[Any]] = HISTORY.rows
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +59,15 @@ def place_of(data: Mapping[str, Any], moment: datetime) -> int:
 
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(st.floats(0, 1e6), min_size=1, max_size=40), min_size=1))
 def test_percentiles_are_values_of_the_nearest_rank(groups: dict[str, list[float]]) -> None:
-    with closing(sqlite3.connect(":memory:")) as database:
-        database.execute("CREATE TABLE measured (name TEXT, value REAL)")
-        rows = [(name, value) for name, values in groups.items() for value in values]
-        database.executemany("INSERT INTO measured VALUES (?, ?)", [*rows, ("a", None)])
-        found = database.execute(percentiles("SELECT * FROM measured", "name", 50, 90, 99)).fetchall()
     ranks = (50, 90, 99)
+    rows = [(name, value) for name, values in groups.items() for value in values]
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "measured.sqlite")
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("CREATE TABLE measured (name TEXT, value REAL)")
+            database.executemany("INSERT INTO measured VALUES (?, ?)", [*rows, ("a", None)])
+        with Database(path) as measured:
+            found = list(measured.percentiles("SELECT * FROM measured", "name", *ranks))
     assert found == [
         (name, len(values), *(nearest_rank(values, rank) for rank in ranks)) for name, values in sorted(groups.items())
     ]
@@ -158,9 +162,9 @@ def test_jobs_count_once_however_often_reruns_list_them(database: Database) -> N
     failures = plot(section, "failures")["bars"]
     assert {bar["name"]: bar["value"] for bar in failures} == bad
     (listing,) = [part for part in section.parts if isinstance(part, Listing)]
-    links = [link for row in listing.grid.rows for link in row[3]]
+    links: list[Any] = [link for row in listing.grid.rows for link in cast("Sequence[Any]", row[3])]
     urls = {details.web_url for details in ROWS["job_details"] if details.status == "failed"}
-    assert {getattr(link, "href", "") for link in links} <= urls
+    assert {link.href for link in links} <= urls
 
 
 def test_times_in_the_queue_are_those_of_the_details(database: Database) -> None:
@@ -233,7 +237,7 @@ def test_credits_are_summed_by_workflow_and_day(database: Database) -> None:
 
 
 def test_credits_of_jobs_are_not_counted_twice_where_a_branch_was_asked_for_too(tmp_path: Path) -> None:
-    base = dict.fromkeys(JobTimeseriesRow._fields)
+    base: dict[str, Any] = dict.fromkeys(JobTimeseriesRow._fields)
     rows = [
         JobTimeseriesRow(
             **{

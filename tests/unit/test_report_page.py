@@ -24,7 +24,8 @@ COLOURS = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(do
 OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 SHIFTS = """new Promise(done => {
   let sum = 0;
-  new PerformanceObserver(list => list.getEntries().forEach(one => { sum += one.value; })).observe({type: "layout-shift", buffered: true});
+  const add = list => list.getEntries().forEach(one => { sum += one.value; });
+  new PerformanceObserver(add).observe({type: "layout-shift", buffered: true});
   requestAnimationFrame(() => requestAnimationFrame(() => done(sum)));
 })"""
 
@@ -98,7 +99,8 @@ async def test_what_is_chosen_in_one_plot_is_chosen_in_those_of_the_same_kind(ta
     await tab.open(report.as_uri())
     chosen = await tab.evaluate(
         """(() => {
-          const [first, ...others] = ['throughput', 'file-rate', 'in-flight'].map(id => document.querySelector(`#${id} select`));
+          const ids = ['throughput', 'file-rate', 'in-flight'];
+          const [first, ...others] = ids.map(id => document.querySelector(`#${id} select`));
           first.value = '1';
           first.dispatchEvent(new Event('change'));
           return others.map(one => one.value);

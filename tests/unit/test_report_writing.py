@@ -14,8 +14,7 @@ from hostile_history import ADDRESSES, HOSTILE, hostile_ledger, hostile_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.download.stores import StoreError
-from aiocircle.errors import UnsafePathError
+from aiocircle.errors import StoreError, UnsafePathError
 from aiocircle.export.records import creation
 from aiocircle.export.rows import RawRow
 from aiocircle.export.tables import TABLES, Table

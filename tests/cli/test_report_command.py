@@ -1,0 +1,58 @@
+"""``aiocircle report``: what it says, with which status, and that it needs neither token nor host."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aiocircle.testing import FakeArtifact, Simulator, World
+from aiocircle.testing.pytest_plugin import CircleciFactory
+
+Result = subprocess.CompletedProcess[str]
+Run = Callable[..., Result]
+SLUG = "gh/acme/web"
+
+
+@pytest.fixture
+def simulator(circleci_factory: CircleciFactory) -> Simulator:
+    world = World(pipelines=0)
+    world.add_job(SLUG, 7, [FakeArtifact(f"{name}.txt", node_index=0, size=7000) for name in "abc"])
+    return circleci_factory(world)
+
+
+@pytest.fixture
+def downloaded(aiocircle: Run, simulator: Simulator, tmp_path: Path) -> Path:
+    out = tmp_path / "out"
+    done = aiocircle("download", SLUG, "--job", 7, "-o", out, CIRCLE_HOST=simulator.url)
+    assert done.returncode == 0
+    return out
+
+
+def test_a_page_about_a_download_is_written_without_token_or_host(
+    aiocircle: Run, downloaded: Path, tmp_path: Path
+) -> None:
+    done = aiocircle("report", downloaded, CIRCLE_TOKEN=None)
+    page = tmp_path / "report.html"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"report.html: {page.stat().st_size / 1024:.1f} KiB, from the download\n"
+    assert "<title>What was downloaded: out</title>" in page.read_text("utf-8")
+
+    done = aiocircle("report", downloaded, "-o", "again.html", "--json", CIRCLE_TOKEN=None)
+    said = json.loads(done.stdout)
+    assert (said["output"], said["sources"]) == ("again.html", ["download"])
+    assert said["size"] == (tmp_path / "again.html").stat().st_size
+
+
+def test_a_directory_that_has_nothing_to_tell_is_refused_in_a_sentence(aiocircle: Run, tmp_path: Path) -> None:
+    done = aiocircle("report", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"aiocircle: {tmp_path}: there is neither an export nor a download\nhint: ")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_a_sentence(aiocircle: Run, downloaded: Path) -> None:
+    done = aiocircle("report", downloaded, "-o", "nowhere/report.html")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "aiocircle: nowhere/report.html: no such file or directory\n"
