@@ -34,16 +34,14 @@ function drawBars(plot, choice, width) {
 // The course behind a headline figure.
 function drawSpark(host, values) {
   const known = values.filter((value) => value !== null);
-  if (known.length < 3) return;
+  if (known.length < 3 || known.length < values.length / 2) return; // of a course with more holes than points nothing is seen
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const x = (place) => 2 + (68 * place) / (values.length - 1);
   const y = (value) => (high > low ? 19 - (16 * (value - low)) / (high - low) : 11);
-  const root = svg("svg", { width: 72, height: 22, viewBox: "0 0 72 22" });
+  const root = svg("svg", { width: "100%", height: 22, viewBox: "0 0 72 22", preserveAspectRatio: "none" });
   for (const piece of pieces(values)) {
     const d = piece.map((place) => `${near(x(place))},${near(y(values[place]))}`).join("L");
     root.append(svg("path", { d: `M${d}`, class: "line thin c0" }));
   }
-  const last = values.findLastIndex((value) => value !== null);
-  root.append(svg("circle", { cx: near(x(last)), cy: near(y(values[last])), r: 2.4, class: "dot c0" }));
   host.replaceChildren(root);
 }
