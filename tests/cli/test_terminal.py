@@ -62,7 +62,7 @@ def test_a_dumb_terminal_and_data_on_the_terminal_get_plain_lines(
 
 
 @pytest.mark.parametrize(
-    ("command", "limit"), [([], 34), (["download"], 64), (["trigger"], 34), (["api"], 40), (["me"], 20)]
+    ("command", "limit"), [([], 36), (["download"], 64), (["trigger"], 34), (["api"], 40), (["me"], 20)]
 )
 def test_help_fits_a_screen(aiocircle: Run, command: list[str], limit: int) -> None:
     result = aiocircle(*command, "--help", COLUMNS="80")
