@@ -144,7 +144,7 @@ def budget(work: Path, rounds: int, limit: int) -> None:
     """Measure how much of a limit is used while an export runs."""
     shares, refused, seconds = [], 0, 0.0
     for _ in range(rounds):
-        with served(pipelines=limit, limit=limit, latency=0.02) as host:
+        with served(pipelines=4 * limit, limit=limit, latency=0.02) as host:
             shutil.rmtree(work / "out", ignore_errors=True)
             timed(work, export(work / "out", "builds", "job-details"), host)
             counted = host.end()

@@ -1,6 +1,7 @@
 """``aiocircle export``: what the API knows, as tables in files."""
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -114,6 +115,8 @@ def export(
         for_spreadsheets=form.for_spreadsheets,
         sync=form.fsync,
     )
+    # Arrow's own allocator keeps what it has had: of a million rows, some 25 MiB more than the system's.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     access = find_access(connection, host)
     output = Output(quiet=display.quiet, as_json=display.as_json)
     with access.explained():

@@ -17,7 +17,7 @@ from aiocircle.session import Session
 PIPELINES_AT_ONCE = 48
 JOBS_AT_ONCE = 128  # whatever else passes by takes one of these places
 _NO_JSON: Mapping[str, Any] = {}
-FIRST_JOBS = 16  # as long as it is not known how much there is of a job
+FIRST_JOBS = 4  # as long as it is not known how much there is of a job
 READY = 2  # the job, or pages
 READY_ROWS = 6_000  # of all jobs, about; so pages of many rows are asked for further ahead than such of few
 
@@ -50,11 +50,11 @@ class Details:
     def _width(self) -> int:
         if self._rows_of_job is None:
             return FIRST_JOBS
-        return max(FIRST_JOBS // 2, min(JOBS_AT_ONCE, int(READY_ROWS / (1 + self._rows_of_job))))
+        return max(FIRST_JOBS, min(JOBS_AT_ONCE, int(READY_ROWS / (1 + self._rows_of_job))))
 
     def _pairs(self, dataset: str, pairs: Sequence[Pair]) -> Pairs:
         """Return what came together, and learn from it how much there is of a job."""
-        ready = READY * len(pairs)
+        ready = (READY + 1) * len(pairs)  # and those in hand
         before = ready if self._rows_of_job is None else self._rows_of_job
         self._rows_of_job = max(ready, 0.98 * before + 0.02 * ready)
         return Pairs(dataset, pairs if self._with_json else [(row, _NO_JSON) for row, _ in pairs])
