@@ -153,6 +153,13 @@ class RowsCollected:
 
 
 @frozen(kw_only=True)
+class UsageAwaited:
+    """CircleCI makes an export of usage data, and is asked about it again in ``seconds``."""
+
+    seconds: float
+
+
+@frozen(kw_only=True)
 class TableWritten:
     """A table of an export is being written in a format: ``rows`` of it so far."""
 
@@ -176,6 +183,7 @@ Event = (
     | TransferProgress
     | TransferEnded
     | RowsCollected
+    | UsageAwaited
     | TableWritten
 )
 EventHandler = Callable[[Event], None]

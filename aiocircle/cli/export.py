@@ -32,7 +32,7 @@ from aiocircle.cli.settings import (
 )
 from aiocircle.cli.target import whole_projects
 from aiocircle.errors import AioCircleError
-from aiocircle.events import Event, LimitWaited, LimitWaiting, RowsCollected, TableWritten
+from aiocircle.events import Event, LimitWaited, LimitWaiting, RowsCollected, TableWritten, UsageAwaited
 from aiocircle.export.datasets import parse_datasets
 
 Window = Literal["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"]
@@ -126,12 +126,13 @@ def export(
 class Rows:
     """Counters of an export. Give it to a client as ``on_event``, or call it from there."""
 
-    kinds = frozenset({RowsCollected, TableWritten, LimitWaiting, LimitWaited})
+    kinds = frozenset({RowsCollected, TableWritten, UsageAwaited, LimitWaiting, LimitWaited})
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._counts: Counter[str] = Counter()
         self._written: TableWritten | None = None
+        self._asked_again = 0.0  # when CircleCI is asked once more about the usage data that it prepares
         self._waits: dict[str, LimitWaiting] = {}
 
     def __call__(self, event: Event) -> None:
@@ -140,6 +141,8 @@ class Rows:
             self._counts[event.dataset] = event.total
         elif isinstance(event, TableWritten):
             self._written = event
+        elif isinstance(event, UsageAwaited):
+            self._asked_again = time.monotonic() + event.seconds
         elif isinstance(event, LimitWaiting):
             self._waits[event.bucket] = event
         elif isinstance(event, LimitWaited):
@@ -178,6 +181,8 @@ class Rows:
             return f"writing {one.format}: {one.rows:,} {one.table}"
         if self._waits:
             return in_words(max(self._waits.values(), key=lambda event: event.until), now)
+        if self._asked_again > now:
+            return f"CircleCI prepares usage data, asked again in {self._asked_again - now:,.0f} s"
         return ""
 
 

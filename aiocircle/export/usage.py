@@ -35,6 +35,7 @@ from aiocircle.errors import (
     UsageExportError,
     WaitTooLongError,
 )
+from aiocircle.events import UsageAwaited
 from aiocircle.export.rows import UsageRow
 from aiocircle.export.usage_files import LONGEST, Record, Records, UsageFile
 from aiocircle.session import Session
@@ -301,6 +302,7 @@ class _Exports:
     async def _look(self, job: UsageJob) -> UsageExport:
         wait = self._due.get(job.export_id, 0.0) - self._clock.monotonic()
         if wait > 0:
+            self._session.emit(UsageAwaited(seconds=wait))
             await self._clock.sleep(wait)
         answer = await self._patiently(self._looks, lambda: self._api.get(job.organization_id, job.export_id))
         self._due[job.export_id] = self._clock.monotonic() + BETWEEN_LOOKS

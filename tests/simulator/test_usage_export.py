@@ -9,6 +9,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -17,10 +18,10 @@ import pytest
 from attrs import define, field
 from raw_host import QUICK, TOKEN, Asked, RawHost, opened, reply
 
-from aiocircle import Client
+from aiocircle import Client, ExportOptions
 from aiocircle.clock import Timer
 from aiocircle.errors import InterruptedBodyError, UsageExportError
-from aiocircle.events import Event, RequestSent
+from aiocircle.events import Event, RequestSent, UsageAwaited
 from aiocircle.export.rows import UsageRow
 from aiocircle.export.usage import (
     ADMITTED,
@@ -113,6 +114,27 @@ async def scene(world: World | None = None, **options: Any) -> AsyncIterator[Sce
         organization_id = await organization_of(client._opened, ProjectSlug.parse(SLUG))
         yield Scene(sim, client, clock, organization_id, asked, told)
         assert sim.stats.leaks == 0
+
+
+async def test_an_export_to_files_goes_on_with_what_a_run_that_was_broken_off_had_created(tmp_path: Path) -> None:
+    async with scene() as seen:
+        options = ExportOptions(since=END - timedelta(days=20), until=END, formats=("jsonl", "sqlite"))
+        seen.sim.usage.rows_per_file = 50
+        broken = seen.client.export.run(SLUG, "usage", to=tmp_path, options=options)
+        task = asyncio.ensure_future(broken.run())
+        while not seen.times("POST"):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        report = await seen.client.export.run(SLUG, "usage", to=tmp_path, options=options)
+        assert len(seen.times("POST")) == 1, "what was created is looked at again, and not created once more"
+        assert any(isinstance(event, UsageAwaited) for event in seen.told)
+        expected = seen.expected(END - timedelta(days=20), END)
+        rows = [json.loads(line) for line in (tmp_path / "usage.jsonl").read_text().splitlines()]
+        assert len(rows) == len({row["id"] for row in rows}) == len(expected) == report.totals["usage"]
+        again = await seen.client.export.run(SLUG, "usage", to=tmp_path, options=options)
+        assert again.totals == report.totals
 
 
 async def forget(_job: UsageJob) -> None:

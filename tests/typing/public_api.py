@@ -3,7 +3,7 @@
 A user's script must pass both without an ignore, and what is reveal-ed here may not change by accident.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
@@ -15,6 +15,9 @@ import aiocircle
 from aiocircle import Client, DownloadOptions, Page, Paginator, Report, Response, RetryPolicy, Selection, Timeouts, api
 from aiocircle.errors import APIError, NotFoundError, PaginationError, PartialDownloadError, WaitTooLongError
 from aiocircle.events import LimitWaiting, RequestSent
+from aiocircle.export.library import Rows
+from aiocircle.export.rows import JobRow
+from aiocircle.export.sinks import open_sink
 from aiocircle.response import Call
 
 
@@ -143,3 +146,20 @@ async def beside_the_values() -> None:
             assert_type(quota.remaining, int | None)
         assert_type(await client.request("GET", "/api/v1.1/projects", query={"limit": 3}), Response[Any])
         assert_type(client.with_options(max_wait=5, retry=RetryPolicy(attempts=1)), Client)
+
+
+async def exports() -> None:
+    async with Client() as client:
+        rows = client.export.jobs("gh/acme/web", branch="main")
+        assert_type(rows, Rows[JobRow])
+        async for row in rows:
+            assert_type(row.duration_seconds, float | None)
+            assert_type(row.dependencies, Sequence[str])
+        assert_type(await rows.first(), JobRow | None)
+        options = aiocircle.ExportOptions(formats=("parquet", "csv"), partition="month", raw=False)
+        report = await client.export.run(["gh/acme/web"], "builds", to="out", options=options)
+        assert_type(report, aiocircle.ExportReport)
+        assert_type(report.totals, Mapping[str, int])
+        with open_sink("jsonl", "out", compression="zstd") as sink:
+            sink.begin(rows.table)
+            assert_type(sink.has(rows.table), bool)
