@@ -2,7 +2,7 @@
 
 The stream has the order of the listings, so a mark stands behind all it is about: that a workflow is complete comes
 behind its jobs and what there is of them, that a page is behind the last of its pipelines. Whatever has come so far can
-be committed at any moment. It is when there are many rows, and behind each page.
+be committed at any moment. It is when there are many rows or a few pipelines are complete, and behind each page.
 
 What cannot be had becomes a row of ``gaps``. Its pipeline stays open then and is looked at again by the next run,
 unless the host has forgotten it, which no repetition would change.
@@ -47,6 +47,7 @@ from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
 
 ROWS_AT_ONCE = 2000
+MARKS_AT_ONCE = 4  # pipelines that are complete; a kill costs no more of them, and what is under way
 SETTLED = timedelta(days=1)  # after which a pipeline without workflows gets none any more; in fact, after seconds
 KEPT_FAILURES = 1000  # in memory for the report; all of them are rows of ``gaps``
 
@@ -125,7 +126,7 @@ class Collector:
         async with aclosing(in_turn(each(streams), lambda stream: stream, len(streams) + 2)) as everything:
             async for one in everything:
                 self._handlers[type(one)](one)
-                if self._collected.count >= ROWS_AT_ONCE or isinstance(one, PageRead | AllOf | UsageDone):
+                if isinstance(one, PageRead | AllOf | UsageDone) or self._is_much():
                     await self._save()
         await self._save()
 
@@ -142,6 +143,9 @@ class Collector:
             found = crawl.below(found)
         details = Details(self._session, set(self._fanned_out) & set(OF_JOBS), with_json=self._raw)
         return details.behind(found)
+
+    def _is_much(self) -> bool:
+        return self._collected.count >= ROWS_AT_ONCE or len(self._collected.pipelines) >= MARKS_AT_ONCE
 
     async def _choose(self, _found: PipelineFound, workflows: Sequence[WorkflowFound]) -> Sequence[WorkflowFound]:
         """Return workflows with the mark of whether their jobs are to be listed."""
