@@ -14,8 +14,8 @@ from aiocircle.export.found import Missing, Pair, Pairs
 from aiocircle.resource import Resource
 from aiocircle.session import Session
 
-PIPELINES_AT_ONCE = 48
-JOBS_AT_ONCE = 128  # whatever else passes by takes one of these places
+PIPELINES_AT_ONCE = 32
+JOBS_AT_ONCE = 64  # whatever else passes by takes one of these places
 _NO_JSON: Mapping[str, Any] = {}
 FIRST_JOBS = 4  # as long as it is not known how much there is of a job
 READY = 2  # the job, or pages
