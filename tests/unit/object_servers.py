@@ -9,6 +9,7 @@ import email.utils
 import hmac
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from attrs import frozen
 WEED = os.environ.get("WEED", "")
 AZURITE = os.environ.get("AZURITE", "")
 BUCKET = "artifacts"
+UNGIVEN = (10_000, 30_000)
 KEY, SECRET = "access-key-of-tests", "secret-key-of-tests"
 AZURE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # Azurite's, public
@@ -76,9 +78,15 @@ def read(url: str) -> bytes:
 
 
 def free_ports(count: int) -> list[int]:
+    """Return free ports below those that connections get by themselves: such a one may be gone by the time of use."""
+    found: list[int] = []
     with ExitStack() as held:
-        sockets = [held.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+        while len(found) < count:
+            port = random.SystemRandom().randrange(*UNGIVEN)  # tests are seeded alike in all processes
+            with suppress(OSError):
+                held.enter_context(closing(socket.create_server(("127.0.0.1", port))))
+                found.append(port)
+    return found
 
 
 @contextmanager
