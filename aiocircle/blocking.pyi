@@ -50,7 +50,7 @@ from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.events import EventHandler
 from aiocircle.export.exporter import ExportReport
-from aiocircle.export.library import Stretch
+from aiocircle.export.exports import Stretch
 from aiocircle.export.options import ExportOptions
 from aiocircle.export.rows import (
     ArtifactRow,

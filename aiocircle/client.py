@@ -40,7 +40,7 @@ from aiocircle.transport import Timeouts, Transport
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-    from aiocircle.export.library import Exports
+    from aiocircle.export.exports import Exports
     from aiocircle.ratelimit.address import StoreAddress
 
 DEFAULT_HOST = "https://circleci.com"
@@ -159,7 +159,7 @@ class Client(Namespaces):
     @property
     def export(self) -> "Exports":
         """Datasets row by row, or to files: ``async for row in client.export.jobs("gh/acme/web")``."""
-        from aiocircle.export.library import Exports  # noqa: PLC0415 -- who downloads needs no tables
+        from aiocircle.export.exports import Exports  # noqa: PLC0415 -- who downloads needs no tables
 
         return Exports(self._opened)
 

@@ -46,8 +46,8 @@ async def finish(work: Awaitable[T]) -> T:
     return future.result()
 
 
-async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:
-    """Call a blocking function in a thread, and wait for its end even when cancelled."""
+async def in_thread(threads: ThreadPoolExecutor | None, function: Callable[..., T], *arguments: object) -> T:
+    """Call a blocking function in a thread, one of the event loop's own without others; wait even when cancelled."""
     return await finish(asyncio.get_running_loop().run_in_executor(threads, function, *arguments))
 
 

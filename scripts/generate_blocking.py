@@ -24,7 +24,7 @@ SHOWN: dict[
     str, dict[str, set[str] | None]
 ] = {  # beside the parts of the API: what synchronous code gets of a class; None for all that is public
     "aiocircle.ratelimit.limiter": {"RateLimiter": {"snapshot", "totals"}},
-    "aiocircle.export.library": {"Exports": None},
+    "aiocircle.export.exports": {"Exports": None},
 }
 AWAITED = {"Download": "Report", "Export": "ExportReport"}  # classes that can be awaited, and what they come to
 LEFT_OUT = {"session"}  # settings that cannot be given from another thread

@@ -28,14 +28,13 @@ from aiocircle.cli.settings import (
     Access,
     Connection,
     Display,
+    Window,
     find_access,
 )
 from aiocircle.cli.target import whole_projects
 from aiocircle.errors import AioCircleError
 from aiocircle.events import Event, LimitWaited, LimitWaiting, RowsCollected, TableWritten, UsageAwaited
 from aiocircle.export.datasets import parse_datasets
-
-Window = Literal["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"]
 
 
 @frozen(kw_only=True)

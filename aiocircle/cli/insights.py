@@ -1,7 +1,7 @@
 """``aiocircle insights``: how a project's workflows and jobs did."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -10,13 +10,21 @@ from aiocircle.cli import tables
 from aiocircle.cli.asking import answered
 from aiocircle.cli.exits import ExitCode, UsageError
 from aiocircle.cli.output import Output
-from aiocircle.cli.settings import CHOICE, FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Connection, Display, not_negative
+from aiocircle.cli.settings import (
+    CHOICE,
+    FLAT,
+    USUAL_CONNECTION,
+    USUAL_DISPLAY,
+    Connection,
+    Display,
+    Window,
+    not_negative,
+)
 from aiocircle.slugs import parse_target
 
 if TYPE_CHECKING:
     from aiocircle.api import JobMetrics, WorkflowMetrics, WorkflowRun
 
-Window = Literal["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"]
 DAYS: dict[str, int] = {
     "last-24-hours": 1,
     "last-7-days": 7,

@@ -23,6 +23,9 @@ from aiocircle.errors import AuthenticationError, ConfigurationError, ForbiddenE
 PREFIX = "AIOCIRCLE_"
 DEFAULT_HOST = "https://circleci.com"
 
+# How far back Insights may look.
+Window = Literal["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"]
+
 FLAT = Parameter(name="*")  # the fields of a class as flags of the command
 SELECTION = Group.create_ordered("Which artifacts")
 CHOICE = Group.create_ordered("Choice")

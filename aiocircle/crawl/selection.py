@@ -56,7 +56,7 @@ def _uuid(value: UUID | str | None) -> UUID | None:
         ) from None
 
 
-def _moment(value: datetime | timedelta | None) -> datetime | None:
+def moment_of(value: datetime | timedelta | None) -> datetime | None:
     """Return a moment with a time zone: of a duration, so long ago; of a date without a zone, UTC."""
     if isinstance(value, timedelta):
         return datetime.now(UTC) - value
@@ -93,8 +93,8 @@ class Selection:
     latest: bool = field(default=False, kw_only=True)
     all: bool = field(default=False, kw_only=True)
     branch: str | None = field(default=None, kw_only=True)
-    since: datetime | None = field(default=None, kw_only=True, converter=_moment)
-    until: datetime | None = field(default=None, kw_only=True, converter=_moment)
+    since: datetime | None = field(default=None, kw_only=True, converter=moment_of)
+    until: datetime | None = field(default=None, kw_only=True, converter=moment_of)
     workflow_names: tuple[str, ...] = field(default=(), kw_only=True, converter=tuple[str, ...])
     job_names: tuple[str, ...] = field(default=(), kw_only=True, converter=tuple[str, ...])
     statuses: tuple[str, ...] = field(default=(), kw_only=True, converter=tuple[str, ...])

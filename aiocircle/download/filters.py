@@ -5,13 +5,16 @@ A listing tells no size, so what is of another size than wanted costs a request,
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from aiocircle.api import Artifact
 from aiocircle.errors import ConfigurationError
 from aiocircle.globs import glob_matcher
-from aiocircle.transport import Answer
+
+if TYPE_CHECKING:  # the command's help needs neither, and they bring aiohttp
+    from aiocircle.api import Artifact
+    from aiocircle.transport import Answer
 
 OK = 200
 
@@ -48,7 +51,7 @@ class SizeRange:
         if self.largest is not None and size > self.largest:
             raise UnwantedSize(f"larger than {self.largest} bytes")
 
-    def check_head(self, answer: Answer) -> None:
+    def check_head(self, answer: "Answer") -> None:
         """Refuse an answer whose head tells a size outside, before a byte of its body is read.
 
         Raises:
@@ -82,7 +85,9 @@ class Shard:
         return int.from_bytes(digest) % self.of == self.number - 1
 
 
-def artifact_filter(include: Sequence[str], exclude: Sequence[str], nodes: Sequence[int]) -> Callable[[Artifact], bool]:
+def artifact_filter(
+    include: Sequence[str], exclude: Sequence[str], nodes: Sequence[int]
+) -> "Callable[[Artifact], bool]":
     """Return a function that tells whether a listed artifact is wanted.
 
     Args:
@@ -93,7 +98,7 @@ def artifact_filter(include: Sequence[str], exclude: Sequence[str], nodes: Seque
     by_path = glob_matcher(include, exclude)
     by_node = frozenset(nodes)
 
-    def wanted(artifact: Artifact) -> bool:
+    def wanted(artifact: "Artifact") -> bool:
         return (not by_node or artifact.node_index in by_node) and by_path(artifact.path or "")
 
     return wanted

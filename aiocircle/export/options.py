@@ -1,11 +1,12 @@
 """What may be said about an export."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict, get_args
 
 from attrs import field, frozen
 
+from aiocircle.crawl.selection import moment_of
 from aiocircle.errors import ConfigurationError
 from aiocircle.export.sinks import FORMATS, Compression, Partition
 
@@ -14,12 +15,6 @@ WINDOWS = ("last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last
 
 def _formats(given: str | Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
-
-
-def _moment(value: datetime | timedelta | None) -> datetime | None:
-    if isinstance(value, timedelta):
-        return datetime.now(UTC) - value
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 @frozen(kw_only=True)
@@ -43,8 +38,8 @@ class ExportOptions:
         ConfigurationError: Something in it cannot be.
     """
 
-    since: datetime | None = field(default=None, converter=_moment)
-    until: datetime | None = field(default=None, converter=_moment)
+    since: datetime | None = field(default=None, converter=moment_of)
+    until: datetime | None = field(default=None, converter=moment_of)
     branch: str | None = None
     formats: tuple[str, ...] = field(default=("jsonl",), converter=_formats)
     compression: Compression | None = None

@@ -169,9 +169,17 @@ def text_of(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def in_utc(moment: datetime) -> datetime:
+    """Return a moment in UTC; one without a time zone is taken as UTC."""
+    zone = moment.tzinfo
+    if zone is UTC:
+        return moment
+    return moment.replace(tzinfo=UTC) if zone is None else moment.astimezone(UTC)
+
+
 def utc(moment: datetime | None) -> datetime | None:
-    """Return a moment in UTC."""
-    return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
+    """Return a moment in UTC, if there is one."""
+    return None if moment is None else in_utc(moment)
 
 
 class Batch(NamedTuple):

@@ -7,10 +7,10 @@ has, becomes U+FFFD; two halves that belong together become their character. Num
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from aiocircle.export.tables import text_of
+from aiocircle.export.tables import in_utc, text_of
 
 
 def utf8(text: str) -> bytes:
@@ -29,14 +29,6 @@ def paired(text: str) -> str:
 def time_text(moment: datetime) -> str:
     """Return a moment as ISO 8601 text in UTC with ``Z``; one without a time zone is taken as UTC."""
     return text_of(in_utc(moment))
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Return a moment in UTC; one without a time zone is taken as UTC."""
-    zone = moment.tzinfo
-    if zone is UTC:
-        return moment
-    return moment.replace(tzinfo=UTC) if zone is None else moment.astimezone(UTC)
 
 
 def json_text(value: Any) -> str:

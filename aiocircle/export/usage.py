@@ -13,7 +13,6 @@ the files meanwhile, rows come twice; they are told apart by ``id``, so that the
 Whoever keeps the exports that were created, and hands them in again, does not create them twice.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -24,7 +23,7 @@ from attrs import define, frozen
 
 from aiocircle.api import Projects, UsageExport, UsageExports
 from aiocircle.clock import Clock
-from aiocircle.endings import finish
+from aiocircle.endings import in_thread
 from aiocircle.errors import (
     AuthenticationError,
     BadRequestError,
@@ -328,33 +327,28 @@ def _places(urls: Sequence[str]) -> list[str]:
 
 async def _receive(answer: Answer, file: UsageFile) -> None:
     """Bring a body to disk."""
-    await _in_thread(file.begin)
+    await in_thread(None, file.begin)
     parts: list[bytes] = []
     size = 0
     while not answer.is_over and (chunk := await answer.chunk()):
         parts.append(chunk)
         size += len(chunk)
         if size >= WRITE:
-            await _in_thread(file.take, b"".join(parts))
+            await in_thread(None, file.take, b"".join(parts))
             parts, size = [], 0
-    await _in_thread(file.end, b"".join(parts))
+    await in_thread(None, file.end, b"".join(parts))
 
 
 @asynccontextmanager
 async def _open_file(longest: int) -> AsyncGenerator[UsageFile, None]:
-    file = await _in_thread(UsageFile, longest)
+    file = await in_thread(None, UsageFile, longest)
     try:
         yield file
     finally:
-        await _in_thread(file.close)
+        await in_thread(None, file.close)
 
 
 async def _batches(file: UsageFile) -> AsyncGenerator[Sequence[tuple[UsageRow, Record]], None]:
-    records: Records = await _in_thread(file.records)
-    while pairs := await _in_thread(records.batch, AT_ONCE):
+    records: Records = await in_thread(None, file.records)
+    while pairs := await in_thread(None, records.batch, AT_ONCE):
         yield pairs
-
-
-async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Call a function in a thread, and wait for its end even when cancelled: it works on a file that is closed then."""
-    return await finish(asyncio.to_thread(function, *arguments))

@@ -15,7 +15,7 @@ import aiocircle
 from aiocircle import Client, DownloadOptions, Page, Paginator, Report, Response, RetryPolicy, Selection, Timeouts, api
 from aiocircle.errors import APIError, NotFoundError, PaginationError, PartialDownloadError, WaitTooLongError
 from aiocircle.events import LimitWaiting, RequestSent
-from aiocircle.export.library import Rows
+from aiocircle.export.exports import Rows
 from aiocircle.export.rows import JobRow
 from aiocircle.export.sinks import open_sink
 from aiocircle.response import Call

@@ -15,6 +15,7 @@ than 64 bits is exact in JSON and CSV, and the nearest real number in SQLite; Pa
 where they may, and refuse it where they may not.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -100,7 +101,7 @@ class Sink(Protocol):
         """Leave everything as it was before."""
 
 
-class Finishing:
+class Finishing(ABC):
     """What makes a sink a context manager."""
 
     def __enter__(self) -> Self:
@@ -114,13 +115,13 @@ class Finishing:
         else:
             self.abort()
 
+    @abstractmethod
     def finish(self) -> None:
         """Make everything visible."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abort(self) -> None:
         """Leave everything as it was before."""
-        raise NotImplementedError
 
 
 def open_sink(

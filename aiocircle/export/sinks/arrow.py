@@ -14,8 +14,8 @@ from itertools import chain
 from typing import Any, Final
 
 from aiocircle.errors import StoreError
-from aiocircle.export.tables import Column, Kind, Table
-from aiocircle.export.texts import in_utc, json_text, paired
+from aiocircle.export.tables import Column, Kind, Table, in_utc
+from aiocircle.export.texts import json_text, paired
 from aiocircle.extras import load_extra
 
 _UNITS: Final = {"seconds": "seconds", "credits": "CircleCI credits", "rate": "1"}

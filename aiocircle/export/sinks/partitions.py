@@ -12,8 +12,8 @@ from itertools import groupby
 from typing import Any, Final
 
 from aiocircle.export.sinks import Partition
-from aiocircle.export.tables import Table
-from aiocircle.export.texts import in_utc, paired
+from aiocircle.export.tables import Table, in_utc
+from aiocircle.export.texts import paired
 
 NOTHING: Final = "__HIVE_DEFAULT_PARTITION__"
 PART: Final = "part-0.parquet"

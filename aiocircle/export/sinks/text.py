@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import json.encoder
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -137,9 +138,9 @@ class _Texts(Finishing):
             self._file.close()
         self._stream = self._file = self._text = None
 
+    @abstractmethod
     def _format(self, table: Table) -> tuple[str, Callable[[Sequence[_Row]], str]]:
         """Return how a table's file begins, and what turns rows into text."""
-        raise NotImplementedError
 
 
 class JsonLines(_Texts):
