@@ -262,6 +262,7 @@ async def test_a_run_that_is_given_up_before_or_after_it_was_read_is_forgotten(
     assert not (tmp_path / "never begun").exists()
 
 
+@pytest.mark.timeout(180)  # as many runs as one of them has turns of the loop
 async def test_a_plan_is_cancelled_at_any_await(simulator: Simulator) -> None:
     async with service(simulator) as client:
         ticks = Ticks(0, lambda: None)
