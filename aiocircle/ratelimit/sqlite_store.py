@@ -6,7 +6,9 @@ store's own. Nothing in the file need outlive a crash of the machine, so nothing
 
 import asyncio
 import os
+import random
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from aiocircle.ratelimit.store import Kept, StoreLostError
 T = TypeVar("T")
 
 BUSY = 2.0  # seconds to wait for another process's transaction, which takes well under a millisecond
+AGAIN = 0.01  # seconds, at most, between attempts to make a file that others are making too
 KEEP = 3600.0  # seconds
 PRIVATE = 0o600
 SCHEMA = """
@@ -105,8 +108,7 @@ class SQLiteStore:
             ) from None
         rows = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
-            rows.executescript(SCHEMA)
-            rows.execute(FORGET, (self.now() - KEEP, self.now() + KEEP))
+            self._prepare(rows)
         except sqlite3.DatabaseError as error:
             rows.close()
             if "locked" in str(error):
@@ -116,6 +118,23 @@ class SQLiteStore:
                 hint="it must be a SQLite file in a folder that this user may write; name another, or remove it",
             ) from None
         self._rows = rows
+
+    def _prepare(self, rows: sqlite3.Connection) -> None:
+        """Make the table, and forget what is old.
+
+        Of those who make a file's journal a WAL at the same moment SQLite refuses all but one at once, and never waits
+        (a busy handler is not called where waiting might be a deadlock). So we do.
+        """
+        deadline = time.monotonic() + BUSY
+        while True:
+            try:
+                rows.executescript(SCHEMA)
+                rows.execute(FORGET, (self.now() - KEEP, self.now() + KEEP))
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(AGAIN * random.random())
 
     def _close(self) -> None:
         if self._rows is not None:

@@ -6,6 +6,7 @@ import functools
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from aiocircle.events import LimiterStoreBack, LimiterStoreLost
 from aiocircle.ratelimit.limiter import Route
 from aiocircle.ratelimit.record import UNSEEN
 from aiocircle.ratelimit.shared import HEARTBEAT
+from aiocircle.ratelimit.sqlite_store import SQLiteStore
 from aiocircle.ratelimit.store import Kept, MemoryStore, StoreLostError
 
 redis, make = shared_settings.redis, shared_settings.make
@@ -133,6 +135,15 @@ async def test_only_who_read_the_latest_may_write(make: Make) -> None:
     assert await store.read(key) == second
     await store.close()
     await store.close()
+
+
+@pytest.mark.anyio
+async def test_a_file_that_several_make_at_the_same_moment_is_lost_to_none(tmp_path: Path) -> None:
+    for number in range(100):
+        stores = [SQLiteStore(tmp_path / f"{number}.db", time.monotonic) for _ in range(8)]
+        await asyncio.gather(*(store.open() for store in stores))
+        for store in stores:
+            await store.close()
 
 
 @pytest.mark.anyio
