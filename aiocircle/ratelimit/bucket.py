@@ -27,8 +27,6 @@ from aiocircle.ratelimit.quota import DEFAULT_WINDOW, NEVER, Mark, Quota
 
 COLD_WIDTH = 2
 FIRST_WIDTH = 8
-BLIND_RATE, BLIND_GROWTH = 10.0, 2.0  # requests a second, and growth a second, without headers
-LONG_RATE, LONG_GROWTH, LONG_GENTLE = 200.0, 2.0, 1.2  # with headers that speak of long windows only
 BURST_BLIND_WINDOW = 10.0  # seconds; a longer window tells nothing about bursts inside it
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
@@ -153,7 +151,7 @@ class Bucket:
         if self.metered and group not in self.warm:
             self.cold[group] = self.cold.get(group, 0) + 1
             if self.pace is None and not self.answered:
-                self.pace = Pace(BLIND_RATE, BLIND_GROWTH, now)
+                self.pace = Pace()
         if self.pace:
             self.pace.spend(now)
         marks = {}
@@ -264,22 +262,20 @@ class Bucket:
 
     def _accept(self, ticket: Ticket, facts: RateFacts, now: float) -> None:
         if self.pace:
-            self.pace.accept(now)
+            self.pace.accept(now, self.in_flight)
         if ticket.sent_at <= self.paused_at:
             return
         self.failures = 0
         self.probation = False
         self.width = max(FIRST_WIDTH, self.width + 1)
         if facts.quotas and self.pace is not None and not self.pace.strikes:
-            self._set_pace(facts, now)
+            self._set_pace(facts)
 
-    def _set_pace(self, facts: RateFacts, now: float) -> None:
+    def _set_pace(self, facts: RateFacts) -> None:
         """Windows of up to ten seconds make a pace needless; longer ones say nothing about bursts."""
         shortest = min((fact.window or fact.reset or DEFAULT_WINDOW) for fact in facts.quotas)
         if shortest <= BURST_BLIND_WINDOW:
             self.pace = None
-        elif self.answered == 1 and self.metered:
-            self.pace = Pace(LONG_RATE, LONG_GROWTH, now, gentle=LONG_GENTLE)
 
     def _refuse(self, ticket: Ticket, facts: RateFacts, now: float, jitter: float) -> None:
         self.refused += 1
@@ -290,7 +286,7 @@ class Bucket:
             pause = max(pause, backoff * (1 - SPREAD + 2 * SPREAD * jitter))
         unexplained = not any(fact.remaining == 0 for fact in facts.quotas)
         if current and unexplained and self.metered and not facts.unavailable:
-            self._strike(now, now + pause)
+            self._strike(now, now + (facts.pause or 0.0))
         if not current and facts.backoff and self.paused_until > now:
             return
         self.paused_until = max(self.paused_until, now + pause)
@@ -300,8 +296,8 @@ class Bucket:
         self.probation = True
 
     def _strike(self, now: float, until: float) -> None:
-        """A refusal that no quota explains: a limit nobody shows. Go on below the rate at which it struck."""
+        """A refusal that no quota explains: a limit nobody shows. ``until`` is the end of the pause it asks for."""
         if self.pace is None:
-            self.pace = Pace(NEVER if not self.answered else max(1.0, self.width), 1.0, now)
+            self.pace = Pace(NEVER if not self.answered else max(1.0, self.width))
         self.pace.strike(now, until)
         self.width = min(self.width, FIRST_WIDTH)

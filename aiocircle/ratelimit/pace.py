@@ -1,76 +1,62 @@
 """Pacing where headers say nothing about bursts: none at all, or only windows of over ten seconds. Pure.
 
-A limit that nobody shows is found by meeting it, so what matters is how many requests meet it. At most as many as are
-under way, and of those only what is above the limit. So the rate grows fast while very few are under way, and gently
-once the round trip is what binds; a refusal (a *strike*) puts it below the rate at which it struck, for long.
+A limit that nobody shows is found by meeting it. What that costs is known beforehand: everything stops with the first
+refusal, so no more are refused than were under way then, that is, rate times round trip; and if the rate grows slowly,
+no more than a second has more than the one before. To pass a rate is to risk that. From this follow three phases.
 
-Where a strike asks for a long pause, a long window was used up: what was accepted between two of them is its quota, the
-time between them its length. From the least that the quota can be, one request goes at a time.
+1. *Search.* An accepted answer raises the rate by ``GAIN`` over how many are under way: fast where few are at stake,
+   and by a straight line once the round trip binds. From ``RISK`` under way on it is as many a second, each second, so
+   that the growth of a second is what bounds the loss. And never beyond twice what the last second accepted: who sends
+   little has tried little.
+2. *Approach.* While the rate grew fast, the last second accepted up to twice the limit, partly in the window before. So
+   the first refusal (a *strike*) puts the rate well below that, and it grows by ``APPROACH`` a second: the next strike
+   costs few, and what the last second accepted is then the limit, but for little.
+3. *Hold.* That strike, and each further one, puts the rate just below what was accepted, for long.
 
-Sources: the shape of TCP's slow start and CUBIC's plateau; botocore's adaptive mode, which has no plateau.
+Where a strike asks for a long pause, a long window was used up and not a rate passed: what was accepted between two of
+them is its quota, the time between them its length. Beyond the least that the quota can be, few go at a time.
+
+Sources: TCP's slow start and CUBIC's approach to where it struck; RFC 7661, for who sends little; botocore's adaptive
+mode, which never holds.
 """
+
+from bisect import bisect_right
 
 from attrs import define, field
 
 from aiocircle.ratelimit.quota import NEVER
 
-FAST_WIDTH = 3  # under way at most while the rate grows fast
-FAST_MOST = 30.0  # seconds; by then every rate is faster than any network
-CLIMB = 1.5  # requests a second, each second, once the round trip binds
-CLIMB_MOST = 600.0  # seconds
-BACK = 0.85  # of the rate at which it struck
+START = 20.0  # requests a second
+GAIN = 5.0  # requests a second, for an accepted answer
+RISK = 10  # requests under way
+APPROACH = 0.02  # of the rate, each second
+BACK_FAR = 0.7  # of what the last second accepted, after fast growth
+BACK = 0.9  # the same, after slow growth
 SLOWEST = 0.5  # requests a second
-HOLD = 180.0  # seconds without growth after the first strike; doubled by each further one
-REGROWTH = 1.02
-LONG_PAUSE = 3.0  # seconds; who asks for so much has a long window
+HOLD = 180.0  # seconds without growth; doubled by each further strike
 SECOND = 1.0
-REMEMBERED = 512  # accepted answers; faster than so many a second nothing is measured
 LUMP = 0.004  # seconds: what may leave together, since timers are no finer
+LONG_PAUSE = 3.0  # seconds; who asks for so much has a long window
+BEYOND = 3  # under way where a window's quota may be used up
+SHORTER = 0.9  # of its length: so much less is no error of measurement
 
 
 @define(eq=False)
-class Pace:
-    """A rate in requests a second that grows from ``since``: by the factor ``growth`` and by ``climb`` each second."""
+class LongWindow:
+    """A window that only its refusals show: its ``quota`` and ``period``, zero while unknown, and what is ``used``."""
 
-    rate: float
-    growth: float
-    since: float
-    fast: bool = True
-    bound: bool = False
-    gentle: float = 1.0
-    climb: float = 0.0
-    strikes: int = 0
-    next_at: float = 0.0
-    accepted: list[float] = field(factory=list)
     quota: int = 0
     period: float = 0.0
     opened: float = -1.0
     used: int = 0
-    since_strike: int = 0
-
-    def rate_at(self, now: float) -> float:
-        """Return the rate."""
-        seconds = max(0.0, now - self.since)
-        return float(self.rate * self.growth ** min(seconds, FAST_MOST) + self.climb * min(seconds, CLIMB_MOST))
 
     def ready_at(self, in_flight: int) -> float:
-        """Return when the next request may leave; ``NEVER``: after an answer."""
-        if self.fast and in_flight >= FAST_WIDTH:
-            self.bound = True
-            return NEVER
-        if self.quota and self.used + in_flight >= self.quota:
-            if in_flight:
-                return NEVER
-            if self.period:
-                return max(self.next_at, self.opened + self.period)
-        return self.next_at
-
-    def spend(self, now: float) -> None:
-        """Take the place of one request. A lull saves up one request, and no burst."""
-        if self.fast and self.bound and now - self.since >= SECOND:
-            self._go_gently(now)
-        spacing = 1 / self.rate_at(now)
-        self.next_at = max(self.next_at, now - max(LUMP, spacing)) + spacing
+        """Return when the next request may leave; 0: at once, ``NEVER``: after an answer."""
+        if not self.quota or self.used + in_flight < self.quota:
+            return 0.0
+        if self.period:
+            return NEVER if in_flight else self.opened + self.period
+        return NEVER if in_flight >= BEYOND else 0.0
 
     def accept(self, now: float) -> None:
         """Count an accepted answer."""
@@ -78,34 +64,92 @@ class Pace:
             self.opened += self.period * ((now - self.opened) // self.period)
             self.used = 0
         self.used += 1
+
+    def strike(self, now: float, until: float) -> bool:
+        """Learn from a refusal, and tell whether it was this window's."""
+        if self.period and self.used >= self.quota:
+            self.period = until - self.opened  # its end was waited for, and had not come
+        elif until - now < LONG_PAUSE:
+            return False
+        else:
+            if self.opened >= 0 and (not self.period or until - self.opened < SHORTER * self.period):
+                self.period = until - self.opened
+            self.quota = max(1, self.used if self.period else max(self.quota, self.used))
+        self.opened, self.used = until, 0
+        return True
+
+
+@define(eq=False)
+class Pace:
+    """A rate in requests a second, and what was learned of it.
+
+    Attributes:
+        rate: The rate.
+        strikes: Refusals that were met.
+        falls: Those that lowered the rate.
+        held_until: The rate does not grow before.
+        next_at: When the next request may leave, as far as the rate is concerned.
+        since_strike: Answers accepted since the last strike.
+        accepted: When answers of the last second were.
+        window: What refusals told of a long window.
+    """
+
+    rate: float = START
+    strikes: int = 0
+    falls: int = 0
+    held_until: float = 0.0
+    next_at: float = 0.0
+    since_strike: int = 0
+    accepted: list[float] = field(factory=list)
+    window: LongWindow = field(factory=LongWindow)
+
+    def ready_at(self, in_flight: int) -> float:
+        """Return when the next request may leave; ``NEVER``: after an answer."""
+        return max(self.next_at, self.window.ready_at(in_flight))
+
+    def spend(self, now: float) -> None:
+        """Take the place of one request. A lull saves up one request, and no burst."""
+        spacing = 1 / self.rate
+        self.next_at = max(self.next_at, now - max(LUMP, spacing)) + spacing
+
+    def accept(self, now: float, in_flight: int) -> None:
+        """Count an accepted answer.
+
+        Args:
+            now: When it arrived.
+            in_flight: How many others are under way.
+        """
+        self.window.accept(now)
         self.since_strike += 1
         self.accepted.append(now)
-        if len(self.accepted) > REMEMBERED:
-            del self.accepted[: REMEMBERED // 2]
+        recent = self._recent(now)
+        if now >= self.held_until:
+            self.rate = max(self.rate, min(self.rate + self._step(in_flight), START + 2 * recent))
 
     def strike(self, now: float, until: float) -> None:
-        """Learn from a refusal that asks for a pause: go on below the rate, or within the quota, that it met."""
+        """Learn from a refusal: go on below the rate, or within the window, that it met.
+
+        Args:
+            now: When it arrived.
+            until: The end of the pause that it asks for; ``now`` if it asks for none.
+        """
         self.strikes += 1
-        if until - now >= LONG_PAUSE:
-            self._learn_window(until)
-        recent = sum(at > now - SECOND for at in self.accepted)
-        rate = self.rate_at(now)
-        if until - now >= LONG_PAUSE or not self.since_strike:
-            self.rate = rate  # it was not the rate that was too high
-        else:
-            self.rate = max(SLOWEST, BACK * min(rate, float(recent)))
-        self.since_strike, self.climb = 0, 0.0
-        self.growth, self.since, self.fast = REGROWTH, now + HOLD * 2.0 ** (self.strikes - 1), False
+        # Without any accepted answer since the last strike it is that one's window still.
+        if not self.window.strike(now, until) and self.since_strike:
+            back = BACK if self.falls else BACK_FAR
+            self.rate = max(SLOWEST, back * min(self.rate, float(self._recent(now))))
+            self.held_until = now + HOLD * 2.0 ** (self.falls - 1) if self.falls else 0.0
+            self.falls += 1
+        self.since_strike = 0
         self.next_at = now + 1 / self.rate
 
-    def _learn_window(self, until: float) -> None:
-        if self.opened >= 0 and until > self.opened:
-            self.period = until - self.opened if not self.period else min(self.period, until - self.opened)
-        self.quota = max(1, self.used if self.period else max(self.quota, self.used))
-        self.opened, self.used = until, 0
+    def _step(self, in_flight: int) -> float:
+        """Return by how much an accepted answer raises the rate."""
+        if self.strikes:
+            return APPROACH
+        return GAIN / (in_flight + 1) if in_flight < RISK else RISK / self.rate
 
-    def _go_gently(self, now: float) -> None:
-        recent = sum(at > now - SECOND for at in self.accepted)
-        self.rate = max(SLOWEST, min(self.rate_at(now), float(recent)))
-        self.growth, self.since, self.fast = self.gentle, now, False
-        self.climb = CLIMB
+    def _recent(self, now: float) -> int:
+        """Return how many answers the last second accepted, and forget older ones."""
+        del self.accepted[: bisect_right(self.accepted, now - SECOND)]
+        return len(self.accepted)

@@ -16,7 +16,7 @@ from cattrs import Converter
 
 from aiocircle.ratelimit.bucket import Bucket, Ticket
 from aiocircle.ratelimit.budget import Budget, Group, Tally, Track
-from aiocircle.ratelimit.pace import Pace
+from aiocircle.ratelimit.pace import LongWindow, Pace
 from aiocircle.ratelimit.quota import NEVER, Mark, Quota
 
 UNSEEN = 2.0  # seconds after which a process that showed no sign of life is dead
@@ -99,7 +99,7 @@ class Record:
 
 def _version() -> str:
     """Return what changes whenever a class in a record gains, loses or renames an attribute."""
-    kinds = (Record, Member, Held, Ticket, Mark, Budget, Group, Track, Tally, Bucket, Quota, Pace)
+    kinds = (Record, Member, Held, Ticket, Mark, Budget, Group, Track, Tally, Bucket, Quota, Pace, LongWindow)
     return f"{crc32(repr([[attribute.name for attribute in fields(kind)] for kind in kinds]).encode()):08x}"
 
 

@@ -1,4 +1,4 @@
-"""Where headers suffice: no refusal, no burst before the first answer, nothing lost. In virtual time."""
+"""Where headers suffice nothing is refused or lost; where none are shown, little is refused. In virtual time."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from aiocircle.ratelimit.pace import RISK
 from benchmarks.limits import optimum
 from benchmarks.limits.clients import AioCircle
+from benchmarks.limits.dialects import hidden
 from benchmarks.limits.measure import measure
 from benchmarks.limits.policies import Server
 from benchmarks.limits.situations import (
@@ -22,6 +24,7 @@ from benchmarks.limits.situations import (
     sliding_log,
     token_bucket,
 )
+from benchmarks.limits.situations import situation as situation_of
 from benchmarks.limits.table import SITUATIONS
 from benchmarks.limits.trial import hold
 
@@ -40,6 +43,30 @@ def test_nothing_is_refused_where_headers_suffice(situation: Situation, seed: in
     figures = measure(hold(shortened(situation), seed, AioCircle))
     assert (figures.refusals, figures.lost, figures.stalled) == (0, 0, "")
     assert figures.first <= 2
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("counters", "rate", "requests"),
+    [
+        (fixed((10, 1.0)), 10, 400),
+        (fixed((40, 1.0)), 40, 1600),
+        (fixed((100, 1.0)), 100, 4000),
+        (sliding_log(40, 1.0), 40, 1600),
+        (fixed((600, 60.0)), 10, 2400),
+    ],
+    ids=["10/s", "40/s", "100/s", "40/s, sliding", "600/min"],
+)
+def test_a_limit_that_nobody_shows_costs_few_refusals_and_is_used_then(
+    counters: Counters, rate: float, requests: int, seed: int
+) -> None:
+    situation = situation_of("hidden", "hidden", one(counters, hidden), requests, 1, rtt=0.05)
+    trial = hold(situation, seed, AioCircle)
+    assert sum(attempt.status == 429 for attempt in trial.tries) <= 2 * RISK
+    accepted = sorted(attempt.arrived for attempt in trial.tries if attempt.status == 200)
+    later = accepted[requests // 2 :]
+    assert len(accepted) == requests
+    assert len(later) / (later[-1] - later[0]) >= 0.8 * rate
 
 
 # The judge itself.

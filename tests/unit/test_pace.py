@@ -1,62 +1,142 @@
 """Feeling the way where headers tell nothing: plain values, no clock."""
 
-from aiocircle.ratelimit.pace import FAST_WIDTH, Pace
+import pytest
+
+from aiocircle.ratelimit.pace import BEYOND, RISK, START, Pace
 from aiocircle.ratelimit.quota import NEVER
 
 
-def test_growth_is_fast_only_while_few_are_under_way() -> None:
-    pace = Pace(10.0, 2.0, since=0.0)
-    assert pace.ready_at(FAST_WIDTH - 1) < NEVER
-    assert pace.ready_at(FAST_WIDTH) == NEVER  # the round trip binds from here on
-    for at in range(8):
-        pace.accept(1.0 + at / 10)
-    pace.spend(1.9)
-    assert not pace.fast
-    assert pace.rate <= 8  # what was accepted in the last second, and not what it had grown to
-    assert pace.ready_at(FAST_WIDTH) < NEVER
+def accept(pace: Pace, begin: float, seconds: float, count: int, in_flight: int = 0) -> None:
+    for number in range(count):
+        pace.accept(begin + seconds * number / count, in_flight)
 
 
-def test_a_strike_puts_the_rate_below_what_was_accepted_and_holds_it_there() -> None:
-    pace = Pace(10.0, 2.0, since=0.0)
-    for at in range(20):
-        pace.accept(3.0 + at / 20)
+def struck(accepted: int = 20) -> Pace:
+    """A pace that was struck once, at 4 s."""
+    pace = Pace(100.0)
+    accept(pace, 3.0, 1.0, accepted)
     pace.strike(4.0, until=5.0)
-    assert pace.rate < 20
-    assert pace.rate_at(100.0) == pace.rate
-    assert pace.rate_at(4000.0) > pace.rate
+    return pace
 
 
-def test_a_refused_probe_after_a_pause_teaches_no_lower_rate() -> None:
-    pace = Pace(10.0, 2.0, since=0.0)
-    for at in range(20):
-        pace.accept(3.0 + at / 20)
-    pace.strike(4.0, until=5.0)
+def test_the_fewer_are_at_stake_the_faster_the_rate_grows() -> None:
+    grown = []
+    for in_flight in (0, RISK // 2, RISK - 1):
+        pace = Pace(100.0)
+        accept(pace, 0.0, 1.0, 100, in_flight)
+        grown.append(pace.rate)
+    assert grown == sorted(grown, reverse=True)
+    assert len(set(grown)) == 3
+
+
+def test_once_many_are_at_stake_a_second_has_so_many_more_than_the_one_before_and_no_more() -> None:
+    pace = Pace(300.0)
+    accept(pace, 0.0, 1.0, 300, RISK)
+    assert 300 < pace.rate <= 300 + RISK
+
+
+def test_who_sends_little_has_tried_little() -> None:
+    pace = Pace()
+    for second in range(1000):
+        accept(pace, float(second), 1.0, 2)
+    assert pace.rate <= START + 4
+
+
+def test_the_first_strike_falls_far_and_what_follows_nears_the_limit_slowly() -> None:
+    pace = struck()
+    fallen = pace.rate
+    assert fallen < 0.8 * 20
+    accept(pace, 5.0, 1.0, 15)
+    assert fallen < pace.rate < 1.05 * fallen
+
+
+def test_the_second_strike_stays_just_below_what_was_accepted_and_holds_it() -> None:
+    pace = struck()
+    for second in range(5, 25):
+        accept(pace, float(second), 1.0, 20)
+    pace.strike(25.0, until=26.0)
+    held = pace.rate
+    assert 0.85 * 20 <= held < 20
+    accept(pace, 26.0, 100.0, 1700)
+    assert pace.rate == held
+    accept(pace, 300.0, 10.0, 170)
+    assert held < pace.rate < 1.5 * held
+
+
+def test_each_further_strike_holds_for_longer() -> None:
+    pace, held = struck(), []
+    for begin in (10.0, 20.0, 30.0):
+        accept(pace, begin, 1.0, 20)
+        pace.strike(begin + 1, until=begin + 2)
+        held.append(pace.held_until - begin)
+    assert held[0] < held[1] < held[2]
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0])
+def test_a_refused_probe_after_a_pause_teaches_no_lower_rate(pause: float) -> None:
+    pace = struck()
     rate = pace.rate
-    pace.strike(5.0, until=6.0)
+    pace.strike(5.0, until=5.0 + pause)
     assert pace.rate == rate
 
 
-def test_two_long_pauses_tell_a_hidden_window_and_its_quota() -> None:
-    pace = Pace(10.0, 2.0, since=0.0)
-    for at in range(30):
-        pace.accept(at / 10)
+def windowed() -> Pace:
+    """A pace that was told twice to wait for long: 50 in a window of 60 s that began at 100 s."""
+    pace = Pace(10.0)
+    accept(pace, 0.0, 3.0, 30)
     pace.strike(3.1, until=40.0)  # it had begun in the middle of a window
-    for at in range(50):
-        assert pace.ready_at(0) < NEVER
-        pace.accept(40.0 + at / 10)
-    assert pace.ready_at(1) == NEVER  # beyond what is known to be granted, one at a time
+    accept(pace, 40.0, 5.0, 50)
     pace.strike(45.0, until=100.0)
-    assert (pace.quota, pace.period) == (50, 60.0)
-    for at in range(50):
-        pace.accept(100.0 + at / 10)
+    return pace
+
+
+def test_beyond_what_a_hidden_window_surely_grants_few_go_at_a_time() -> None:
+    pace = Pace(10.0)
+    accept(pace, 0.0, 3.0, 30)
+    pace.strike(3.1, until=40.0)
+    accept(pace, 40.0, 1.0, 29)
+    assert pace.ready_at(BEYOND - 1) < NEVER
+    assert pace.ready_at(BEYOND) == NEVER
+
+
+def test_two_long_pauses_tell_a_hidden_window_and_its_quota() -> None:
+    pace = windowed()
+    assert (pace.window.quota, pace.window.period) == (50, 60.0)
+    accept(pace, 100.0, 5.0, 50)
     assert pace.ready_at(0) == 160.0  # used up: the next window, without a refusal
-    pace.accept(160.1)
+    pace.accept(160.1, 0)
     assert pace.ready_at(5) < 161.0
 
 
+def test_a_used_up_window_says_nothing_of_the_rate() -> None:
+    pace = Pace(10.0)
+    accept(pace, 0.0, 3.0, 30)
+    rate = pace.rate
+    pace.strike(3.1, until=40.0)
+    assert pace.rate == rate
+
+
+def test_a_window_that_was_not_over_yet_is_longer_and_its_short_pause_lowers_no_rate() -> None:
+    pace = windowed()
+    accept(pace, 100.0, 5.0, 50)
+    rate = pace.rate
+    pace.strike(160.1, until=161.1)
+    assert pace.rate == rate
+    assert pace.window.quota == 50
+    assert pace.window.period == pytest.approx(61.1)
+    accept(pace, 161.2, 5.0, 50)
+    assert pace.ready_at(0) == pytest.approx(161.1 + 61.1)
+
+
+def test_a_window_that_became_smaller_is_believed() -> None:
+    pace = windowed()
+    accept(pace, 100.0, 2.0, 20)
+    pace.strike(102.1, until=160.0)
+    assert (pace.window.quota, pace.window.period) == (20, 60.0)
+
+
 def test_a_lull_is_not_saved_up_into_a_burst() -> None:
-    pace = Pace(10.0, 1.0, since=0.0)
-    pace.next_at = 0.0
+    pace = Pace(10.0)
     left = 0
     while pace.ready_at(0) <= 60.0:
         pace.spend(60.0)
