@@ -62,6 +62,12 @@ class Server:
         """Return the keys of an S3 bucket."""
         return re.findall(r"<Key>([^<]+)</Key>", read(f"{self.url}?list-type=2").decode())
 
+    def sizes(self, below: str) -> dict[str, int]:
+        """Return what lies below a part of the prefix, a thousand objects at most, and their sizes in bytes."""
+        listed = read(f"{self.url}?list-type=2&prefix={quote(f'some prefix/{below}')}").decode()
+        found = re.findall(r"<Contents>.*?<Key>([^<]+)</Key>.*?<Size>(\d+)</Size>", listed, re.DOTALL)
+        return {key.removeprefix(f"some prefix/{below}"): int(size) for key, size in found}
+
     def read(self, key: str) -> bytes:
         return read(f"{self.url}/{quote(key)}")
 
