@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aiocircle.download.leftovers import Leftovers
 from aiocircle.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
@@ -50,6 +52,11 @@ class Bucket:
     def __init__(self, address: str) -> None:
         self.address = address
         self._scheme, self._objects = _opened(address)
+
+    def leftovers(self, own: Path) -> Leftovers | None:
+        """Return the notes of uploads in a local directory; ``None`` for buckets of whose uploads none can be told."""
+        scheme, bucket, prefix = _parts_of(self.address)
+        return Leftovers(bucket, prefix, own, _client_settings(scheme)) if scheme == "s3" else None
 
     def check(self) -> None:
         """See whether it answers; one that may be written to but not listed does."""
@@ -126,19 +133,15 @@ class Bucket:
 
 
 def _opened(address: str) -> tuple[str, "ObjectStore"]:
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
-        raise ConfigurationError(f"{address!r} names no bucket", hint="s3://bucket/prefix, gs://..., az://...")
-    scheme, bucket, prefix = found[1], found[2], found[3].strip("/") or None
+    scheme, bucket, below = _parts_of(address)
+    prefix = below or None
     try:
         from obstore.exceptions import BaseError  # noqa: PLC0415 -- an extra
         from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415
     except ImportError:
         hint = "pip install 'aiocircle[cloud]'"
         raise ConfigurationError(f"{scheme}:// needs the package obstore, which is not installed", hint=hint) from None
-    # Of the client's settings obstore takes those of the environment only where none are given.
-    may_be_plain = os.environ.get(ALLOW_HTTP[scheme], "").lower() in {"true", "1", "yes"}
-    client: Any = {**TIMEOUTS, "allow_http": may_be_plain}
+    client = _client_settings(scheme)
     try:
         if scheme == "s3":
             return scheme, S3Store(bucket, prefix=prefix, client_options=client, retry_config=RETRIES)
@@ -149,6 +152,20 @@ def _opened(address: str) -> tuple[str, "ObjectStore"]:
         raise ConfigurationError(
             f"{address}: the settings in the environment do not fit", hint=_HINTS[scheme]
         ) from None
+
+
+def _parts_of(address: str) -> tuple[str, str, str]:
+    """Return an address's scheme, the name of the bucket, and the prefix without slashes at its ends."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise ConfigurationError(f"{address!r} names no bucket", hint="s3://bucket/prefix, gs://..., az://...")
+    return found[1], found[2], found[3].strip("/")
+
+
+def _client_settings(scheme: str) -> Any:
+    # Of the client's settings obstore takes those of the environment only where none are given.
+    may_be_plain = os.environ.get(ALLOW_HTTP[scheme], "").lower() in {"true", "1", "yes"}
+    return {**TIMEOUTS, "allow_http": may_be_plain}
 
 
 def _noted(sha256: str) -> Any:

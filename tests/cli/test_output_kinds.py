@@ -130,6 +130,7 @@ def test_kills_at_any_moment_then_the_same_command_leaves_the_right_objects(
     assert killed
     assert run(*arguments, **s3.environ).returncode == 0
     assert in_bucket(s3, tmp_path.name) == wanted(world)
+    assert s3.uploads(tmp_path.name) == []
     assert run("verify", out, **s3.environ).returncode == 0
 
 

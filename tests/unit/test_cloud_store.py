@@ -8,12 +8,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+from xml.sax.saxutils import unescape
 
 import object_servers
+import obstore
 import pytest
 from object_servers import AZURITE, SECRET, Server, azure_server
 
 from aiocircle.download.cloud_store import CloudStore
+from aiocircle.download.leftovers import Leftovers
 from aiocircle.download.objects import PIECE
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath, safe_path
@@ -161,18 +165,80 @@ class Killer(cloud_store._Source):
 cloud_store._Source = Killer
 with cloud_store.CloudStore(sys.argv[1], Path(sys.argv[2])) as store:
     part = Part()
+    target = SafePath(tuple(sys.argv[3].split("/")))
     store.begin(part)
-    store.append(part, SafePath(("killed",)), [b"x" * 15_000_000])
-    store.commit(part, SafePath(("killed",)), 15_000_000)
+    store.append(part, target, [b"x" * 15_000_000])
+    store.commit(part, target, 15_000_000)
 """
 
 
-def test_a_kill_in_the_middle_of_an_upload_shows_nothing(only_s3: Server, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, only_s3.address, tmp_path], check=False)
+def kill_an_upload(address: str, state: Path, name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, address, state, name], check=False)
     assert done.returncode == -9
+
+
+def test_a_kill_in_the_middle_of_an_upload_shows_nothing(only_s3: Server, tmp_path: Path) -> None:
+    kill_an_upload(only_s3.address, tmp_path, "killed")
     assert not any(key.endswith("killed") for key in only_s3.names())
     with CloudStore(only_s3.address, tmp_path) as store:
         assert store.size_of(path("killed")) is None
+
+
+@pytest.mark.parametrize("name", ["0/large.bin", "ü é/a%2F+&?=#.bin"])
+def test_the_next_run_removes_the_pieces_that_a_kill_left_and_no_others(
+    only_s3: Server, tmp_path: Path, name: str
+) -> None:
+    prefix = tmp_path.name
+    address, mine, other = f"{only_s3.address}/{prefix}", tmp_path / "mine", tmp_path / "other"
+    kill_an_upload(address, mine, name)
+    assert [unescape(key) for key in only_s3.uploads(prefix)] == [f"some prefix/{prefix}/{name}"]
+    kill_an_upload(address, other, f"{name}x")
+    with CloudStore(address, mine):
+        assert [unescape(key) for key in only_s3.uploads(prefix)] == [f"some prefix/{prefix}/{name}x"]
+        assert list((mine / "uploads").iterdir()) == []
+
+    (note,) = (other / "uploads").iterdir()
+    os.utime(note, (0, 0))  # the upload is another one's then, of the same key
+    with CloudStore(address, other):
+        assert [unescape(key) for key in only_s3.uploads(prefix)] == [f"some prefix/{prefix}/{name}x"]
+
+
+def test_notes_that_were_cut_or_are_about_another_bucket_harm_nobody(only_s3: Server, tmp_path: Path) -> None:
+    (tmp_path / "uploads").mkdir()
+    for number, said in enumerate(["", "{", "[1]", '{"key": "x"}', '{"bucket": "another", "key": "x"}']):
+        (tmp_path / f"uploads/{number}").write_text(said)
+    with CloudStore(only_s3.address, tmp_path):
+        assert [note.name for note in (tmp_path / "uploads").iterdir()] == ["4"]
+
+
+def test_uploads_that_are_complete_leave_no_note(only_s3: Server, tmp_path: Path) -> None:
+    with CloudStore(f"{only_s3.address}/{tmp_path.name}", tmp_path) as store:
+        store.commit(filled(store, bytes(2 * PIECE)), path("x"), 2 * PIECE)
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("own", ["AWS_ENDPOINT_URL_S3", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AWS_SESSION_TOKEN"])
+def test_what_ends_an_upload_is_signed_as_meant_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    """Without its query the request would delete an object."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv(own, {"AWS_ENDPOINT_URL_S3": "https://host.test:8333/"}.get(own, "true"))
+    leftovers = Leftovers("bucket", "p", tmp_path, {})
+    url = urlsplit(leftovers._signed("DELETE", "p/ü?x", "uploadId=7%2F7"))
+    query = dict(parse_qsl(url.query))
+    assert (query["uploadId"], query["x-id"]) == ("7/7", "/")
+    assert url.path.endswith("/p/%C3%BC%3Fx")
+    assert url.hostname == {
+        "AWS_ENDPOINT_URL_S3": "host.test",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "bucket.s3.us-east-1.amazonaws.com",
+    }.get(own, "s3.us-east-1.amazonaws.com")
+    assert SECRET not in url.geturl()
+
+    monkeypatch.setattr(obstore, "sign", lambda *_: "https://host.test/p/x?X-Amz-Signature=1")
+    with pytest.raises(ValueError, match="did not sign"):
+        leftovers._signed("DELETE", "p/x", "uploadId=7")
 
 
 @pytest.mark.parametrize(
