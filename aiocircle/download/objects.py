@@ -1,6 +1,7 @@
 """The objects of a bucket, by way of obstore; credentials come from the environment, as obstore finds them there.
 
-What obstore says in its errors may have a signature in it, so of its words only the status and the code are repeated.
+What obstore says in its errors may have a signature in it, so its words are not repeated
+(`aiocircle.download.bucket_refusals`).
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aiocircle.download.bucket_refusals import ALLOW_HTTP, CREDENTIALS, is_no_bucket, refusal
 from aiocircle.download.leftovers import Leftovers
 from aiocircle.errors import ConfigurationError, StoreError
 
@@ -22,19 +24,15 @@ if TYPE_CHECKING:
 PIECES = 2  # of a large object that are under way at a time
 PIECE = 5 * 1024 * 1024  # bytes; S3 takes no smaller ones but as the last
 MOST_PIECES = 10_000  # of one object, in S3
-RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
-TIMEOUTS: Any = {"connect_timeout": "10s", "timeout": "120s"}
-ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
-_ADDRESS = re.compile(r"(s3|gs|az)://([^/]+)/?(.*)", re.DOTALL)
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w{1,80})</Code>")
-_REFUSED = frozenset({"401", "403"})
-_NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound"})
-_HINTS = {
-    "s3": "credentials and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL",
-    "gs": "credentials come from GOOGLE_SERVICE_ACCOUNT or GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "credentials come from AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY (or a SAS token)",
+SHORT: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}  # a second or two, while somebody looks on
+# A bucket that is busy (503 SlowDown) is so for longer. Each wait is up to four times the one before, twice on average.
+LONG: Any = {
+    "max_retries": 20,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=15), "base": 4},
 }
+TIMEOUTS: Any = {"connect_timeout": "10s", "timeout": "120s"}
+_ADDRESS = re.compile(r"(s3|gs|az)://([^/]+)/?(.*)", re.DOTALL)
 
 
 class Bucket:
@@ -51,7 +49,7 @@ class Bucket:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._scheme, self._objects = _opened(address)
+        self._scheme, self._objects = _opened(address, LONG)
 
     def leftovers(self, own: Path) -> Leftovers | None:
         """Return the notes of uploads in a local directory; ``None`` for buckets of whose uploads none can be told."""
@@ -62,7 +60,7 @@ class Bucket:
         """See whether it answers; one that may be written to but not listed does."""
         try:
             with self._explained(self.address):
-                next(iter(self._objects.list(chunk_size=1)), None)
+                next(iter(_opened(self.address, SHORT)[1].list(chunk_size=1)), None)
         except StoreError as error:
             if "AccessDenied" not in str(error):
                 raise
@@ -118,21 +116,15 @@ class Bucket:
         try:
             yield
         except (BaseError, OSError) as error:
-            said = str(error)
-            status, code = (found and found[1] for found in (_STATUS.search(said), _CODE.search(said)))
-            if isinstance(error, FileNotFoundError):
-                if missing and code not in _NO_BUCKET:
-                    raise FileNotFoundError(what) from None
-                status = status or "404"
-            words = f"answered {' '.join(filter(None, (status, code)))}" if status else "does not answer"
-            raise StoreError(
-                f"{what}: {self._scheme} {words}",
-                fatal=status is None or status in _REFUSED or code in _NO_BUCKET,
-                hint="run the same command again" if status and status[0] == "5" else _HINTS[self._scheme],
-            ) from None
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the local disk, when it was read
+            said, is_missing = str(error), isinstance(error, FileNotFoundError)
+            if is_missing and missing and not is_no_bucket(said):
+                raise FileNotFoundError(what) from None
+            raise refusal(what, self._scheme, said, is_missing=is_missing) from None
 
 
-def _opened(address: str) -> tuple[str, "ObjectStore"]:
+def _opened(address: str, retries: Any) -> tuple[str, "ObjectStore"]:
     scheme, bucket, below = _parts_of(address)
     prefix = below or None
     try:
@@ -144,13 +136,13 @@ def _opened(address: str) -> tuple[str, "ObjectStore"]:
     client = _client_settings(scheme)
     try:
         if scheme == "s3":
-            return scheme, S3Store(bucket, prefix=prefix, client_options=client, retry_config=RETRIES)
+            return scheme, S3Store(bucket, prefix=prefix, client_options=client, retry_config=retries)
         if scheme == "gs":
-            return scheme, GCSStore(bucket, prefix=prefix, client_options=client, retry_config=RETRIES)
-        return scheme, AzureStore(bucket, prefix=prefix, client_options=client, retry_config=RETRIES)
+            return scheme, GCSStore(bucket, prefix=prefix, client_options=client, retry_config=retries)
+        return scheme, AzureStore(bucket, prefix=prefix, client_options=client, retry_config=retries)
     except (BaseError, OSError, ValueError):  # its words may repeat a key that cannot be read
         raise ConfigurationError(
-            f"{address}: the settings in the environment do not fit", hint=_HINTS[scheme]
+            f"{address}: the settings in the environment do not fit", hint=CREDENTIALS[scheme]
         ) from None
 
 
