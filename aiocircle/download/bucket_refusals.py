@@ -25,7 +25,7 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,80})</Code>")
 _REGION = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 # Where obstore asks for a machine's role when the environment has no credentials.
-_ROLE = re.compile(r"://169\.254\.|://metadata\.google|/computeMetadata/|/metadata/identity/|security-credentials")
+_ROLE = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/|://169\.254\.")
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"})
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired"})

@@ -117,10 +117,10 @@ class CloudStore(Spool):
             source, sha256 = _Source(descriptor, part), part.digest.digest().hex()
             try:
                 self._uploads.submit(self._send, str(target), source, size, sha256).result()
-            except StoreError:
+            except (OSError, StoreError) as error:
                 if part.abandoned:
                     raise StoreError(f"{target}: the upload was abandoned") from None
-                raise
+                raise (source.failed or error) from None
         self._listings.note(target, size)
         self.discard(part)
 
@@ -131,17 +131,26 @@ class CloudStore(Spool):
 
 
 class _Source(io.RawIOBase):
-    """A part on its way to the bucket, which ends in an error as soon as nobody wants it any more."""
+    """A part on its way to the bucket, which ends in an error as soon as nobody wants it any more.
+
+    Attributes:
+        failed: What the system refused; obstore repeats it without its number.
+    """
 
     def __init__(self, descriptor: int, part: Part) -> None:
         super().__init__()
+        self.failed: OSError | None = None
         self._descriptor = descriptor
         self._part = part
 
     def read(self, size: int = -1, /) -> bytes:
         if self._part.abandoned:
             raise OSError("abandoned")
-        return os.read(self._descriptor, size if size >= 0 else os.fstat(self._descriptor).st_size)
+        try:
+            return os.read(self._descriptor, size if size >= 0 else os.fstat(self._descriptor).st_size)
+        except OSError as error:
+            self.failed = error
+            raise
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         return os.lseek(self._descriptor, offset, whence)

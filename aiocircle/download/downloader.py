@@ -241,10 +241,12 @@ class Download:
         transfer = Transfer(
             self._session, store, ledger, threads, batch, self._end, small, Intake(load.now), self._sizes
         )
+        is_cut = True
         try:
             await self._work_with(transfer, claims, crowd, load)
+            is_cut = self._scope is not None and self._scope.cancel_called
         finally:
-            await finish(small.drain())
+            await finish(small.drain(is_cut=is_cut))
 
     async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd, load: Load) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:

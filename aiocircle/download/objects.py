@@ -50,6 +50,7 @@ class Bucket:
     def __init__(self, address: str) -> None:
         self.address = address
         self._scheme, self._objects = _opened(address, LONG)
+        self._lost: str | None = None  # what obstore said when the bucket took nothing any more
 
     def leftovers(self, own: Path) -> Leftovers | None:
         """Return the notes of uploads in a local directory; ``None`` for buckets of whose uploads none can be told."""
@@ -67,12 +68,16 @@ class Bucket:
 
     def put(self, key: str, data: bytes, sha256: str) -> None:
         """Store an object with one request."""
-        with self._explained(key):
+        with self._explained(key, writes=True):
             self._objects.put(key, data, use_multipart=False, attributes=_noted(sha256))
 
     def send(self, key: str, source: io.RawIOBase, size: int, sha256: str) -> None:
-        """Store an object of so many bytes in pieces; if that fails, or the source does, none of them is left."""
-        with self._explained(key):
+        """Store an object of so many bytes in pieces; if that fails, none of them is left.
+
+        Raises:
+            OSError: The source could not be read.
+        """
+        with self._explained(key, writes=True):
             self._objects.put(
                 key,
                 source,
@@ -109,19 +114,30 @@ class Bucket:
         return size, digest.hexdigest()
 
     @contextmanager
-    def _explained(self, what: str, *, missing: bool = False) -> Iterator[None]:
-        """Turn what the bucket refuses into words; with ``missing``, an object that is not there is no refusal."""
+    def _explained(self, what: str, *, missing: bool = False, writes: bool = False) -> Iterator[None]:
+        """Turn what the bucket refuses into words.
+
+        Args:
+            what: What it is about.
+            missing: An object that is not there is no refusal.
+            writes: After a refusal that all other objects would meet, they shall not find out for a minute each.
+        """
         from obstore.exceptions import BaseError  # noqa: PLC0415 -- an extra
 
+        if writes and self._lost is not None:
+            raise refusal(what, self._scheme, self._lost)
         try:
             yield
         except (BaseError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # of the local disk, when it was read
+            if type(error) is OSError:
+                raise  # obstore's word for what a source raised, which is no refusal of the bucket's
             said, is_missing = str(error), isinstance(error, FileNotFoundError)
             if is_missing and missing and not is_no_bucket(said):
                 raise FileNotFoundError(what) from None
-            raise refusal(what, self._scheme, said, is_missing=is_missing) from None
+            refused = refusal(what, self._scheme, said, is_missing=is_missing)
+            if writes and refused.fatal:
+                self._lost = said
+            raise refused from None
 
 
 def _opened(address: str, retries: Any) -> tuple[str, "ObjectStore"]:

@@ -168,7 +168,8 @@ def test_a_refusal_ends_the_command_with_a_sentence(
     done = run("download", SLUG, "--job", 7, "-o", output, **{**s3.environ, **changed})
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith(f"aiocircle: {output}: {said}\nhint: credentials and endpoint")
+    assert done.stderr.startswith(f"aiocircle: {output}: {said}\nhint: ")
+    assert "credentials and endpoint come from AWS_ACCESS_KEY_ID" in done.stderr
     assert SECRET not in done.stderr
     assert "not-the-secret" not in done.stderr
 

@@ -1,5 +1,6 @@
 """Objects appear whole or not at all, uploads that fail leave nothing, and no refusal repeats a secret."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -14,8 +15,10 @@ from xml.sax.saxutils import unescape
 import object_servers
 import obstore
 import pytest
+from faulty_bucket import SLOW_DOWN, Refusal, faulty_way
 from object_servers import AZURITE, SECRET, Server, azure_server
 
+from aiocircle.download import objects
 from aiocircle.download.cloud_store import CloudStore
 from aiocircle.download.leftovers import Leftovers
 from aiocircle.download.objects import PIECE
@@ -246,8 +249,13 @@ def test_what_ends_an_upload_is_signed_as_meant_or_not_at_all(
     [
         ({"AWS_SECRET_ACCESS_KEY": "another-secret"}, "s3 answered 403 SignatureDoesNotMatch", "AWS_ACCESS_KEY_ID"),
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "s3 answered 403 InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
-        ({"AWS_ENDPOINT_URL": "ftp://127.0.0.1:1"}, "s3 does not answer", "AWS_ENDPOINT_URL"),
-        ({"AWS_ALLOW_HTTP": "false"}, "s3 does not answer", "AWS_ENDPOINT_URL"),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+            "s3 does not answer",
+            "is the network there, and AWS_ENDPOINT_URL",
+        ),
+        ({"AWS_ENDPOINT_URL": "ftp://127.0.0.1:1"}, "endpoint cannot be used", "AWS_ENDPOINT_URL begins with https"),
+        ({"AWS_ALLOW_HTTP": "false"}, "endpoint cannot be used", "AWS_ALLOW_HTTP=true"),
     ],
 )
 def test_a_refusal_is_one_fatal_sentence_without_a_secret(
@@ -260,6 +268,7 @@ def test_a_refusal_is_one_fatal_sentence_without_a_secret(
 ) -> None:
     for name, value in changed.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(objects, "SHORT", {**objects.SHORT, "max_retries": 1})
     with pytest.raises(StoreError, match=words) as caught:
         CloudStore(only_s3.address, tmp_path).__enter__()
     said = f"{caught.value} {caught.value.hint} {caught.value.__cause__} {caught.value!r}"
@@ -267,6 +276,61 @@ def test_a_refusal_is_one_fatal_sentence_without_a_secret(
     assert hint in said
     assert SECRET not in said
     assert "another-secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "hint"),
+    [
+        (Refusal(301, b"<Error><Code>PermanentRedirect</Code></Error>"), "is in another region", "set AWS_REGION to"),
+        (
+            Refusal(400, b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>"),
+            "s3 answered 400 AuthorizationHeaderMalformed",
+            "set AWS_REGION=eu-west-1",
+        ),
+        (Refusal(503, SLOW_DOWN), "s3 answered 503 SlowDown", "run the same command again"),
+    ],
+)
+def test_a_bucket_elsewhere_or_too_busy_at_the_start_says_what_to_do(
+    only_s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Refusal, words: str, hint: str
+) -> None:
+    monkeypatch.setattr(objects, "SHORT", {**objects.SHORT, "max_retries": 1})
+    with faulty_way(only_s3.environ["AWS_ENDPOINT_URL"]) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", way.url)
+        way.rule = lambda _method, _path: answer
+        with pytest.raises(StoreError, match=words) as caught:
+            CloudStore(only_s3.address, tmp_path).__enter__()
+    assert hint in (caught.value.hint or "")
+
+
+def test_without_credentials_and_without_a_role_that_is_what_is_said(
+    only_s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with faulty_way(only_s3.environ["AWS_ENDPOINT_URL"]) as machine:
+        machine.rule = lambda _method, _path: Refusal(404)
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", machine.url)
+        with pytest.raises(StoreError, match="s3: no credentials in the environment, and no role") as caught:
+            CloudStore(only_s3.address, tmp_path).__enter__()
+    assert caught.value.fatal
+    assert "AWS_ACCESS_KEY_ID" in (caught.value.hint or "")
+
+
+def test_a_part_that_the_disk_cannot_give_back_is_the_disks_fault_and_not_the_buckets(
+    only_s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with CloudStore(f"{only_s3.address}/{tmp_path.name}", tmp_path) as store:
+        part = filled(store, bytes(2 * PIECE))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "read", refused)
+            with pytest.raises(StoreError, match="broken: input/output error") as caught:
+                store.commit(part, path("broken"), 2 * PIECE)
+        store.discard(part)
+    assert caught.value.fatal
+    assert only_s3.uploads(f"{tmp_path.name}/") == []
 
 
 def test_a_bucket_that_is_not_there_is_named(only_s3: Server, tmp_path: Path) -> None:
