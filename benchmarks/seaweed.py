@@ -46,10 +46,6 @@ class Server:
     environ: Mapping[str, str]
     url: str
 
-    def names(self) -> list[str]:
-        """Return the keys of an S3 bucket."""
-        return re.findall(r"<Key>([^<]+)</Key>", read(f"{self.url}?list-type=2").decode())
-
     def sizes(self, below: str) -> dict[str, int]:
         """Return what lies below a part of the prefix, a thousand objects at most, and their sizes in bytes."""
         listed = read(f"{self.url}?list-type=2&prefix={quote(f'some prefix/{below}')}").decode()

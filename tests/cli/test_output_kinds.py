@@ -12,14 +12,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import object_servers
 import pytest
 from object_servers import SECRET, Server
 
 from aiocircle.testing import FakeArtifact, Simulator, World
 from aiocircle.testing.pytest_plugin import CircleciFactory
-
-s3 = object_servers.s3
 
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
@@ -58,8 +55,7 @@ def wanted(world: World, number: int = 7) -> dict[str, bytes]:
 
 
 def in_bucket(server: Server, prefix: str) -> dict[str, bytes]:
-    start = f"some prefix/{prefix}/"
-    return {key.removeprefix(start): server.read(key) for key in server.names() if key.startswith(start)}
+    return {name: server.read(f"some prefix/{prefix}/{name}") for name in server.sizes(f"{prefix}/")}
 
 
 # --- buckets ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import faulty_bucket
-import object_servers
 import pytest
 from downloads import SLUG, expected
 from faulty_bucket import CUT, HANG, SLOW_DOWN, FaultyWay, Refusal, Verdict, faulty_way
@@ -20,10 +19,8 @@ from aiocircle.testing import FakeArtifact, Simulator, World
 
 pytestmark = pytest.mark.anyio
 
-s3 = object_servers.s3
 FILES, LARGE = 240, 6_000_000
 EXPIRED = Refusal(400, b"<Error><Code>ExpiredToken</Code></Error>")
-DENIED = Refusal(403, b"<Error><Code>AccessDenied</Code></Error>")
 BUSY = Refusal(503, SLOW_DOWN)
 
 
@@ -72,10 +69,9 @@ def after(count: int, verdict: Verdict) -> faulty_bucket.Rule:
         (CUT, "s3 does not answer", "is the network there"),
         (HANG, "s3 does not answer", "is the network there"),
         (EXPIRED, "s3 answered 400 ExpiredToken", "get new ones"),
-        (DENIED, "s3 answered 403 AccessDenied", "AWS_ACCESS_KEY_ID"),
         (BUSY, "s3 answered 503 SlowDown", "run the same command again"),
     ],
-    ids=["cut", "hang", "expired", "denied", "busy"],
+    ids=["cut", "hang", "expired", "busy"],
 )
 async def test_a_bucket_that_takes_nothing_any_more_ends_the_run_in_words_and_the_next_one_completes_it(
     tmp_path: Path, s3: Server, way: FaultyWay, monkeypatch: pytest.MonkeyPatch, verdict: Any, words: str, hint: str

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import object_servers
 import pytest
 from downloads import MIB, SLUG, assert_no_parts, expected, tree, world_of
 from measured_downloads import measured
@@ -15,8 +14,6 @@ from object_servers import Server
 from aiocircle.testing import FakeArtifact, GeneratedArtifacts, KongLimits, Simulator, World
 
 pytestmark = pytest.mark.anyio
-
-s3 = object_servers.s3
 
 
 @pytest.fixture
@@ -78,16 +75,16 @@ async def test_an_upload_takes_the_same_memory_whatever_the_size_and_number_of_f
     """Four large files are sent at a time, each in pieces of 5 MiB, of which a few are in memory."""
     world = world_of(FakeArtifact("warm", size=100_000))
     world.add_job(
-        SLUG, 2, [FakeArtifact("huge", size=224 * MIB), *(FakeArtifact(str(n), size=20 * MIB) for n in range(10))]
+        SLUG, 2, [FakeArtifact("huge", size=200 * MIB), *(FakeArtifact(str(n), size=20 * MIB) for n in range(6))]
     )
-    world.add_job(SLUG, 3, [FakeArtifact(f"small/{n}", size=250_000) for n in range(800)])
+    world.add_job(SLUG, 3, [FakeArtifact(f"small/{n}", size=250_000) for n in range(600)])
     environ = {**s3.environ, "XDG_STATE_HOME": str(roomy)}
     async with Simulator(world, log_size=0, limits=ample()) as sim:
         large = await measured(sim, f"{s3.address}/{roomy.name}", 2, environ)
         small = await measured(sim, f"{s3.address}/{roomy.name}", 3, environ)
-    assert large["size"] == 424 * MIB
+    assert large["size"] == 320 * MIB
     assert large["grown"] < 160 * MIB, large
-    assert small["files"] == 800
-    assert small["grown"] < 110 * MIB, small
+    assert small["files"] == 600
+    assert small["grown"] < 100 * MIB, small
     jobs = [job for job in (world.job(SLUG, 2), world.job(SLUG, 3)) if job is not None]
     assert s3.sizes(f"{roomy.name}/out/0/") == {one.path: one.length for job in jobs for one in job.artifacts}

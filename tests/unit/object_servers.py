@@ -25,7 +25,7 @@ AZURE_KEY = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if not WEED:
         pytest.skip("NO TEST AGAINST S3: it needs SeaweedFS, which scripts/test installs")
