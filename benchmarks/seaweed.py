@@ -27,7 +27,8 @@ IDENTITIES = {
             "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         },
-        {"name": "anonymous", "actions": ["Read", "List"]},  # so that tests look at it without signing
+        # So that tests look at it without signing, and that a front which asks for something else can pass on.
+        {"name": "anonymous", "actions": ["Read", "Write", "List", "Tagging"]},
     ]
 }
 

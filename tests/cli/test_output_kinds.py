@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from google_like import google_like
 from object_servers import SECRET, Server
 
 from aiocircle.testing import FakeArtifact, Simulator, World
@@ -79,6 +80,15 @@ def test_a_bucket_gets_every_byte_and_a_second_run_fetches_nothing(
     (state,) = (tmp_path / "home/.local/state/aiocircle").iterdir()
     assert {found.name for found in state.iterdir()} >= {"ledger.sqlite", "lock", "parts"}
     assert list((state / "parts").iterdir()) == []
+
+
+def test_the_same_goes_by_googles_protocol(run: Run, s3: Server, world: World, tmp_path: Path) -> None:
+    with google_like(s3) as google:
+        out = f"{google.address}/{tmp_path.name}"
+        done = run("download", SLUG, "--job", 7, "-o", out, "--json", **google.environ)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert in_bucket(google, tmp_path.name) == wanted(world)
+        assert run("verify", out, **google.environ).stdout.startswith("7 files right")
 
 
 def test_the_ledger_of_a_bucket_is_verified_retried_and_listed(

@@ -47,13 +47,15 @@ class FaultyWay:
 class _Front(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, netloc: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, netloc: str, handler: "type[Handler]") -> None:
+        super().__init__(("127.0.0.1", 0), handler)
         self.netloc = netloc
         self.way = FaultyWay(f"http://127.0.0.1:{self.server_port}")
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers, or passes on."""
+
     server: "_Front"
     protocol_version = "HTTP/1.1"
 
@@ -80,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         connection = HTTPConnection(self.server.netloc, timeout=60)
         try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
+            for name, value in self.headers_onward():
                 connection.putheader(name, value)
             connection.endheaders(body)
             answer = connection.getresponse()
@@ -90,7 +92,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(answer.status)
         hop = {"connection", "transfer-encoding", "keep-alive"}
         headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in hop]
-        self.finish_with(headers, content)
+        self.finish_with(self.headers_back(headers), content)
+
+    def headers_onward(self) -> list[tuple[str, str]]:
+        return self.headers.items()
+
+    def headers_back(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return headers
 
     def finish_with(self, headers: list[tuple[str, str]], content: bytes) -> None:
         for name, value in headers:
@@ -108,9 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def faulty_way(endpoint: str) -> Iterator[FaultyWay]:
+def faulty_way(endpoint: str, handler: type[Handler] = Handler) -> Iterator[FaultyWay]:
     """Give a way to the server at an endpoint."""
-    with _Front(urlsplit(endpoint).netloc) as server:
+    with _Front(urlsplit(endpoint).netloc, handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         try:
             yield server.way

@@ -1,7 +1,8 @@
 """Object stores of the tests' own, on 127.0.0.1: SeaweedFS speaks S3, Azurite Azure's protocol.
 
 scripts/test installs them once and says where they lie: ``WEED``, ``AZURITE``. For Google's there is no server that
-takes what obstore sends: those that were tried know the JSON interface, and obstore uses the XML one.
+takes what obstore sends (fake-gcs-server 1.54 and gcp-storage-emulator take objects by the JSON interface only, and
+obstore uses the XML one); `google_like` is as near as it gets.
 """
 
 import base64

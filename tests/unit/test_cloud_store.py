@@ -15,6 +15,7 @@ from xml.sax.saxutils import unescape
 import obstore
 import pytest
 from faulty_bucket import SLOW_DOWN, Refusal, faulty_way
+from google_like import TOKEN, google_like
 from object_servers import AZURITE, SECRET, Server, azure_server
 
 from aiocircle.download import objects
@@ -36,7 +37,13 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["s3", "azure"])
+@pytest.fixture
+def google(s3: Server) -> Iterator[Server]:
+    with google_like(s3) as server:
+        yield server
+
+
+@pytest.fixture(params=["s3", "azure", "google"])
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
     server: Server = request.getfixturevalue(request.param)
     for name, value in server.environ.items():
@@ -334,6 +341,18 @@ def test_a_bucket_that_is_not_there_is_named(only_s3: Server, tmp_path: Path) ->
     with pytest.raises(StoreError, match="s3://no-such-bucket/x: s3 answered 404 NoSuchBucket") as caught:
         CloudStore("s3://no-such-bucket/x", tmp_path).__enter__()
     assert caught.value.fatal
+
+
+def test_a_refusal_of_googles_is_one_fatal_sentence_without_the_token(
+    google: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**google.environ, "GOOGLE_BEARER_TOKEN": f"{TOKEN}-of-another"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StoreError, match="gs answered 401 AuthenticationRequired") as caught:
+        CloudStore(google.address, tmp_path).__enter__()
+    assert caught.value.fatal
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in (caught.value.hint or "")
+    assert TOKEN not in f"{caught.value} {caught.value.hint} {caught.value!r}"
 
 
 def test_two_runs_do_not_share_a_state_directory(only_s3: Server, tmp_path: Path) -> None:
