@@ -73,7 +73,7 @@ def _unanswered(what: str, scheme: str, said: str) -> StoreError:
     if "builder error" in said:
         hint = f"{endpoint} begins with https://, or with http:// and {ALLOW_HTTP[scheme]}=true"
         return _fatal(f"{what}: the endpoint cannot be used as it is written", hint)
-    if "Unable to extract metadata" in said:
+    if "Header missing from response" in said:
         hint = f"is {endpoint} right, and is there a portal or a proxy in between?"
         return _fatal(f"{what}: what answered is no {scheme}", hint)
     hint = f"is the network there, and {endpoint} right where it is set? {AGAIN}"
