@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from aiocircle.auth import safe_url
 from aiocircle.errors import UnsafeAddressError
 from aiocircle.hosts import DEFAULT_PORTS, normal_host
+from aiocircle.redaction import safe_url
 
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 SENDABLE = re.compile(r"[!-~]+")

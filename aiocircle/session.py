@@ -20,7 +20,7 @@ from attrs import define, evolve
 from yarl import URL
 
 from aiocircle.addresses import origin_named, parse_address
-from aiocircle.auth import AuthScheme, Token, TokenScope, redact, safe_url
+from aiocircle.auth import AuthScheme, Token, TokenScope
 from aiocircle.clock import Clock
 from aiocircle.codec import parse_json
 from aiocircle.errors import (
@@ -37,6 +37,7 @@ from aiocircle.nearby import Reach
 from aiocircle.operation import IDEMPOTENT_METHODS
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
+from aiocircle.redaction import redact, safe_url
 from aiocircle.request import FILE_HEADERS, USER_AGENT, Request
 from aiocircle.response import Response
 from aiocircle.retry import Failure, RetryPolicy, is_refusal

@@ -130,7 +130,8 @@ async def _sent(
 
 
 def _show_head(answer: "aiocircle.Response[Any]", output: Output) -> None:
-    from aiocircle.auth import HIDDEN, safe_url  # noqa: PLC0415
+    from aiocircle.auth import HIDDEN  # noqa: PLC0415
+    from aiocircle.redaction import safe_url  # noqa: PLC0415
 
     output.note(f"HTTP {answer.status}")
     for name, value in answer.headers.items():

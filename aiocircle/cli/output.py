@@ -13,8 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from attrs import asdict, define
 
-from aiocircle.auth import HIDDEN, Token, redact
+from aiocircle.auth import HIDDEN, Token
 from aiocircle.errors import AioCircleError
+from aiocircle.redaction import redact
 
 if TYPE_CHECKING:
     from aiocircle.download.report import ItemOutcome, Report

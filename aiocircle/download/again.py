@@ -124,7 +124,7 @@ class Again(Download):
                     self._note_gone(failed, error)
             except AioCircleError as error:
                 for failed in failures:
-                    self._note_failure(_outcome_of(failed), failed.source, error)
+                    self._notes.failure(_outcome_of(failed), failed.source, error, self._layout.template)
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
         if self._had and source_of(job, artifact).identity in self._had:
@@ -132,14 +132,7 @@ class Again(Download):
         return super()._place(job, artifact, claims)
 
     def _note_gone(self, failed: Failed, error: NotFoundError | GoneError | None = None) -> None:
-        """What the host does not list any more is over, unless it was not shown the token that would let it in."""
-        if error is not None and not error.authenticated:
-            self._note_failure(_outcome_of(failed), failed.source, error)
-            return
-        code = NotFoundError.code if error is None else error.code
-        self._note(evolve(_outcome_of(failed), status="skipped", reason=EXPIRED_ENTRY, code=code))
-        if self._ledger is not None:
-            self._ledger.resolve(failed.source.identity)
+        self._notes.missing(_outcome_of(failed), failed.source, error, self._layout.template, reason=EXPIRED_ENTRY)
 
     async def _items_of(self, failures: Sequence[Failed], claims: Claims) -> AsyncGenerator[Item, None]:
         """Yield what is missing of one job, or of the jobs of a workflow that could not be listed."""
@@ -150,14 +143,13 @@ class Again(Download):
         for ref in [place] if place.job_number is not None else await self._jobs_in(place):
             assert ref.job_number is not None
             artifacts = await Artifacts(self._session).list(ref.slug, ref.job_number).collect()
-            self._tally.jobs += 1
             wanted = {failed.source.identity: failed for failed in failures}
             for artifact in artifacts:
                 failed = wanted.pop(source_of(ref, artifact).identity, None)
                 item = self._item(ref, artifact, failed, claims, all_of_it=listing is not None)
                 if item is not None:
                     yield item
-            self._resolve(ref)
+            self._notes.listed(ref)
             for failed in wanted.values():
                 if failed.source.path is not None:
                     self._note_gone(failed)

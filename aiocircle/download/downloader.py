@@ -32,14 +32,15 @@ from aiocircle.download.intent import intent_text
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
 from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, Layout
 from aiocircle.download.ledger import Ledger
+from aiocircle.download.notes import Notes
 from aiocircle.download.options import SMALLEST_BATCH, DownloadOptions
 from aiocircle.download.outcomes import Outcomes
 from aiocircle.download.outputs import open_store
 from aiocircle.download.paths import Claims, DuplicateClaim
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
-from aiocircle.download.records import Failed, Source
-from aiocircle.download.report import EXPIRED_FILE, ItemOutcome, Report, Tally, outcome_of
+from aiocircle.download.records import Source
+from aiocircle.download.report import EXPIRED_FILE, ItemOutcome, Report, outcome_of
 from aiocircle.download.reserve import Reserve
 from aiocircle.download.small import SmallFiles
 from aiocircle.download.stores import Store
@@ -56,7 +57,7 @@ from aiocircle.errors import (
     TransportError,
     UnsafeAddressError,
 )
-from aiocircle.events import ItemPlanned, ListingEnded, TransferEnded
+from aiocircle.events import ItemPlanned, ListingEnded
 from aiocircle.session import Session
 
 BATCH = 1024 * 1024
@@ -94,23 +95,20 @@ class Download:
         self._selection = selection
         self._output = str(output)
         self._options = options
-        self._on_outcome = on_outcome
         default = DEFAULT_LAYOUT_ONE_JOB if selection and selection.is_one_job else DEFAULT_LAYOUT_MANY_JOBS
         self._layout = Layout(options.layout or default)
         self._wanted = artifact_filter(options.include, options.exclude, options.nodes)
         self._sizes = SizeRange(options.min_size, options.max_size)
         self._planner = Planner(session, self._layout.fields)
-        self._tally = Tally()
+        self._notes = Notes(session, on_outcome)
         self._planned = 0
         self._broken = 0
-        self._ledger: Ledger | None = None
         self._scope: anyio.CancelScope | None = None
         self._is_complete = True
         self._all_listed = False
         self._ready: deque[Item] = deque()
         self._job: tuple[JobRef, Source] | None = None  # the one that was listed last
         self._stopped_by: AioCircleError | None = None
-        self._outcomes: Outcomes | None = None
         self._is_begun = False
         self._began = session.clock.monotonic()
         self._before = session.limiter.totals()
@@ -120,14 +118,14 @@ class Download:
         return self.run().__await__()
 
     async def __aenter__(self) -> Self:
-        self._outcomes = Outcomes(self.run())
+        self._notes.outcomes = Outcomes(self.run())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._outcomes is not None
-        await self._outcomes.end(cancel=error is not None)
+        assert self._notes.outcomes is not None
+        await self._notes.outcomes.end(cancel=error is not None)
 
     def __aiter__(self) -> AsyncIterator[ItemOutcome]:
         """Return the outcomes of items, in the order in which they end.
@@ -135,17 +133,17 @@ class Download:
         Raises:
             ConfigurationError: The run was not entered.
         """
-        if self._outcomes is None:
+        if self._notes.outcomes is None:
             raise ConfigurationError(
                 "the run has not begun", hint="use it as 'async with client.download(...) as run:'"
             )
-        return self._outcomes
+        return self._notes.outcomes
 
     @property
     def report(self) -> Report:
         """What has been done so far."""
         until = self._ended if self._ended is not None else self._session.clock.monotonic()
-        return self._tally.report(
+        return self._notes.tally.report(
             output=self._output,
             seconds=until - self._began,
             before=self._before,
@@ -170,7 +168,7 @@ class Download:
                 await self._fetch_all()
         finally:
             self._ended = self._session.clock.monotonic()
-        if self._stopped_by is not None and not self._tally.counts:
+        if self._stopped_by is not None and not self._notes.tally.counts:
             raise self._stopped_by
         return self.report
 
@@ -179,9 +177,8 @@ class Download:
             try:
                 async for some in items:
                     for item in some:
-                        self._note(item.outcome("planned"))
-                    if self._outcomes is not None:
-                        await self._outcomes.caught_up()
+                        self._notes.add(item.outcome("planned"))
+                    await self._notes.caught_up()
             except AioCircleError as error:
                 self._stopped_by = error
 
@@ -196,7 +193,7 @@ class Download:
             await in_thread(threads, opened.enter_context, store)
             ledger = Ledger(store.own_directory, store.is_named)
             await in_thread(threads, opened.enter_context, ledger)
-            self._ledger = ledger
+            self._notes.ledger = ledger
             about = {"origin": self._session.origin, "finished": "no", "intent": self._intent()}
             await in_thread(threads, lambda: ledger.about(**about))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
@@ -297,9 +294,11 @@ class Download:
             try:
                 await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
-                self._note(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
+                self._notes.add(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
             except (NotFoundError, GoneError) as error:
-                self._note_missing(item, error)
+                self._notes.missing(
+                    item.outcome("failed"), item.artifact, error, self._layout.template, reason=EXPIRED_FILE
+                )
                 self._broken = 0
             except AioCircleError as error:
                 self._end(item, error)
@@ -311,8 +310,7 @@ class Download:
         async with turn:
             try:
                 while not self._ready and not self._all_listed:
-                    if self._outcomes is not None:
-                        await self._outcomes.caught_up()
+                    await self._notes.caught_up()
                     some = await anext(items, None)
                     self._all_listed = some is None
                     self._ready.extend(some or ())
@@ -329,15 +327,15 @@ class Download:
             await transfer.run(item)
         else:
             self._sizes.check(size)
-            self._note(item.outcome("present", size))
+            self._notes.add(item.outcome("present", size))
 
     def _end(self, item: Item, result: int | AioCircleError) -> None:
         """Note what became of an item: its size in bytes, or an error, which may be that of all others as well."""
         if isinstance(result, int):
-            self._note(item.outcome("stored", result))
+            self._notes.add(item.outcome("stored", result))
             self._broken = 0
             return
-        self._note_failure(item.outcome("failed"), item.artifact, result)
+        self._notes.failure(item.outcome("failed"), item.artifact, result, self._layout.template)
         self._broken = self._broken + 1 if _is_passing(result) else 0
         if _ends_the_run(result) or self._broken >= BROKEN_IN_A_ROW:
             self._stopped_by = self._stopped_by or result
@@ -354,13 +352,13 @@ class Download:
                     case Listed(job=job, artifacts=artifacts):
                         yield self._placed(job, artifacts, claims)
                     case JobListed(job=job):
-                        self._tally.jobs += 1
-                        self._resolve(job)
+                        self._notes.listed(job)
                         lost = 0
                     case Skipped():
-                        self._note(outcome_of(step))
+                        self._notes.add(outcome_of(step))
                     case ListingFailed(job=job, error=error):
-                        self._note_failure(outcome_of(step), None if job is None else source_of(job), error)
+                        whole = None if job is None else source_of(job)
+                        self._notes.failure(outcome_of(step), whole, error, self._layout.template)
                         lost = lost + 1 if isinstance(error, TransportError) else 0
                         if lost >= BROKEN_IN_A_ROW:
                             raise error
@@ -391,51 +389,12 @@ class Download:
             if self._options.shard is not None and identity not in self._options.shard:
                 return None  # only now: all parts shall agree on who has which name
         except DuplicateClaim as claim:
-            self._note(evolve(unplaced(job, artifact), target=str(claim.path), status="duplicate"))
+            self._notes.add(evolve(unplaced(job, artifact), target=str(claim.path), status="duplicate"))
             return None
         except DownloadError as error:
-            self._note_failure(unplaced(job, artifact), source, error)
+            self._notes.failure(unplaced(job, artifact), source, error, self._layout.template)
             return None
         return Item(job.job_number, artifact.node_index, artifact.path, placed, str(placed.path), artifact.url, source)
-
-    def _resolve(self, job: JobRef) -> None:
-        """What was recorded of a listing that failed holds no longer."""
-        if self._ledger is not None:
-            whole = source_of(job)
-            self._ledger.resolve(whole.identity, evolve(whole, job=None).identity)
-
-    def _note_missing(self, item: Item, error: NotFoundError | GoneError) -> None:
-        """A file that the host lists and has no longer is over, unless the token was not shown that would let it in."""
-        if not error.authenticated:
-            self._note_failure(item.outcome("failed"), item.artifact, error)
-            return
-        self._note(evolve(item.outcome("skipped"), reason=EXPIRED_FILE, code=error.code))
-        if self._ledger is not None:
-            self._ledger.resolve(item.artifact.identity)
-
-    def _note_failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError) -> None:
-        self._note(evolve(outcome, status="failed", reason=str(error), code=error.code))
-        if self._ledger is not None and source is not None:
-            failed = Failed(
-                source=source,
-                target=outcome.target,
-                code=error.code,
-                reason=str(error),
-                ended=self._session.clock.wall(),
-                layout=self._layout.template,
-            )
-            self._ledger.fail(failed)
-
-    def _note(self, outcome: ItemOutcome) -> None:
-        self._tally.add(outcome)
-        if self._session.watched(TransferEnded):
-            self._session.emit(
-                TransferEnded(target=outcome.target, status=outcome.status, size=outcome.size, reason=outcome.reason)
-            )
-        if self._on_outcome:
-            self._on_outcome(outcome)
-        if self._outcomes is not None:
-            self._outcomes.add(outcome)
 
 
 def _ends_the_run(error: AioCircleError) -> bool:

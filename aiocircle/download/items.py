@@ -3,12 +3,12 @@
 from attrs import define
 
 from aiocircle.api import Artifact
-from aiocircle.auth import safe_url
 from aiocircle.crawl.fanout import JobRef
 from aiocircle.download.layout import ArtifactPlace
 from aiocircle.download.paths import PlacedPath
 from aiocircle.download.records import Source
 from aiocircle.download.report import ItemOutcome, ItemStatus
+from aiocircle.redaction import safe_url
 
 
 @define(eq=False)

@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS _published (target TEXT, name TEXT, run INTEGER NOT N
 """
 _PRAGMAS: Final = """
 PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;
-PRAGMA cache_size=-16384; PRAGMA temp_store=FILE;
+PRAGMA cache_size=-8192; PRAGMA temp_store=FILE;
 """
 
 

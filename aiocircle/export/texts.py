@@ -6,11 +6,14 @@ has, becomes U+FFFD; two halves that belong together become their character. Num
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from aiocircle.export.tables import in_utc, text_of
+from aiocircle.export.tables import Column, as_json, in_utc, text_of
+
+Change = Callable[[Sequence[Any]], Iterable[Any]]
+"""Changes the values of a column, one by one."""
 
 
 def utf8(text: str) -> bytes:
@@ -67,3 +70,30 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_finite(item) for item in value]
     return value
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def each(change: Callable[[Any], Any], none: str | None) -> Change:
+    """Return what changes a column's values, and gives ``none`` for such as are not there."""
+    return lambda values: [none if value is None else change(value) for value in values]
+
+
+def times(change: Callable[[datetime], str], none: str | None) -> Change:
+    """Return the same for moments, of which many rows have one: that of their pipeline."""
+
+    def texts(values: Sequence[Any]) -> list[str | None]:
+        known: dict[datetime | None, str | None] = {None: none}
+        for value in values:
+            if value not in known:
+                known[value] = change(value)
+        return [known[value] for value in values]
+
+    return texts
+
+
+def nested(column: Column, none: str | None) -> Change:
+    """Return the same for a column of lists or mappings, which become JSON."""
+    change = as_json(column)
+    return each(json_text if change is None else lambda value: json_text(change(value)), none)

@@ -6,7 +6,6 @@ store's own. Nothing in the file need outlive a crash of the machine, so nothing
 
 import asyncio
 import os
-import random
 import sqlite3
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from aiocircle.ratelimit.store import Kept, StoreLostError
 T = TypeVar("T")
 
 BUSY = 2.0  # seconds to wait for another process's transaction, which takes well under a millisecond
-AGAIN = 0.01  # seconds, at most, between attempts to make a file that others are making too
+AGAIN = 0.005  # seconds between attempts to make a file that others are making too
 KEEP = 3600.0  # seconds
 PRIVATE = 0o600
 SCHEMA = """
@@ -126,15 +125,16 @@ class SQLiteStore:
         (a busy handler is not called where waiting might be a deadlock). So we do.
         """
         deadline = time.monotonic() + BUSY
-        while True:
+        ready = False
+        while not ready:
             try:
                 rows.executescript(SCHEMA)
                 rows.execute(FORGET, (self.now() - KEEP, self.now() + KEEP))
-                return
+                ready = True
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
-            time.sleep(AGAIN * random.random())
+                time.sleep(AGAIN)
 
     def _close(self) -> None:
         if self._rows is not None:

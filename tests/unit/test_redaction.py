@@ -7,7 +7,8 @@ from growth import is_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.auth import Token, redact, safe_url
+from aiocircle.auth import Token
+from aiocircle.redaction import redact, safe_url
 
 SIGNED = (
     "https://bucket.s3.amazonaws.com/a/b.txt?X-Amz-Algorithm=AWS4&X-Amz-Credential=HIDE%2F1&X-Amz-Date=2026"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sink_rows import ALL, NAMES, by_key, in_pieces, row, rows_of
 
-from aiocircle.errors import StoreError
+from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.sinks import open_sink
 from aiocircle.export.sinks.duckdb import DuckDB
 from aiocircle.export.tables import TABLES, Table, raw_table
@@ -202,6 +202,54 @@ def refused(directory: Path, words: str) -> None:
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "export.duckdb").write_bytes(b"a table of another kind" * 1000)
     refused(tmp_path, r"export\.duckdb: this is no DuckDB database")
+
+
+def test_values_that_do_not_fit_are_mended_or_refused(tmp_path: Path) -> None:
+    odd = rows_of(JOBS, 4)
+    numbers: list[Any] = [2**63, "17", 2.0, True]
+    rows = [
+        one._replace(job_number=number, duration_seconds=real, name=name)
+        for one, number, real, name in zip(
+            odd, numbers, [7, "1.5", float("inf"), None], ["\ud800 half", "\ud83c\udf89", "NULL", 5], strict=True
+        )
+    ]
+    put(tmp_path, JOBS, rows)
+    with opened(tmp_path) as connection:
+        query = "SELECT job_number, duration_seconds, name FROM jobs ORDER BY rowid"
+        values = connection.execute(query).fetchall()
+    assert values == [
+        (None, 7.0, "� half"),
+        (17, 1.5, "🎉"),
+        (2, float("inf"), "NULL"),
+        (1, None, "5"),
+    ]
+    with pytest.raises(StoreError, match=r"jobs\.duration_seconds: a value is not of its kind"):
+        put(tmp_path, JOBS, [odd[0]._replace(duration_seconds="long")])
+    artifacts = TABLES["artifacts"]
+    with pytest.raises(StoreError, match=r"artifacts\.job_number: a row has no value, or one that does not fit"):
+        put(tmp_path, artifacts, [rows_of(artifacts, 1)[0]._replace(job_number=2**64)])
+    with opened(tmp_path) as connection:
+        assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (4,)
+
+
+def test_a_text_of_many_megabytes_comes_back(tmp_path: Path) -> None:
+    tests = TABLES["tests"]
+    rows = [one._replace(message=f'{number}, "quoted"\n' * 500_000) for number, one in enumerate(rows_of(tests, 3))]
+    put(tmp_path, tests, rows)
+    same(tmp_path, tests, rows)
+
+
+@pytest.mark.parametrize("name", ["a*b", "[1]", "it's", "~", 'say "so"'])
+def test_any_name_of_a_directory_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(Path(name), JOBS, rows_of(JOBS, 3))
+    same(tmp_path / name, JOBS, rows_of(JOBS, 3))
+
+
+def test_the_one_name_that_duckdb_cannot_open_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="question mark") as caught:
+        DuckDB(tmp_path / "what?")
+    assert caught.value.hint == "choose another directory"
 
 
 @pytest.mark.parametrize("shape", ["TABLE jobs (id TEXT PRIMARY KEY, name TEXT)", "VIEW jobs AS SELECT 1 AS id"])

@@ -90,7 +90,7 @@ def test_a_link_where_unfinished_files_lie_is_not_followed(tmp_path: Path, kind:
 
 @pytest.mark.parametrize(
     ("kind", "package", "extra"),
-    [("parquet", "pyarrow", "parquet"), ("duckdb", "duckdb", "duckdb"), ("duckdb", "pyarrow", "duckdb")],
+    [("parquet", "pyarrow", "parquet"), ("duckdb", "duckdb", "duckdb")],
 )
 def test_a_missing_package_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str, extra: str
@@ -99,6 +99,11 @@ def test_a_missing_package_is_one_sentence(
     with pytest.raises(ConfigurationError, match=f"needs the package {package}, which is not installed") as caught:
         open_sink(kind, tmp_path)
     assert caught.value.hint == f"pip install 'aiocircle[{extra}]'"
+
+
+def test_duckdb_needs_no_other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    put("duckdb", tmp_path, 3)
 
 
 def test_without_a_module_for_zstd_only_its_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +156,7 @@ with open("/proc/self/status") as lines:
         ("sqlite", "ordered", 110),
         ("parquet", "ordered", 160),
         ("parquet", "shuffled", 180),
-        ("duckdb", "ordered", 180),
+        ("duckdb", "ordered", 130),
     ],
 )
 def test_two_hundred_thousand_rows_take_little_memory(tmp_path: Path, kind: str, order: str, most: int) -> None:

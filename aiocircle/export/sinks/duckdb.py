@@ -11,35 +11,25 @@ larger than the memory.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from aiocircle.errors import StoreError
+from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.records import quoted
 from aiocircle.export.sinks import Finishing, Grain
-from aiocircle.export.sinks.arrow import ArrowRows
+from aiocircle.export.sinks.duckdb_rows import CsvRows, type_of
 from aiocircle.export.sinks.parts import Parts
 from aiocircle.export.sinks.refusals import explained
-from aiocircle.export.tables import Column, Kind, Table
+from aiocircle.export.tables import Table
 from aiocircle.extras import load_extra
 
 DATABASE: Final = "export.duckdb"
-MEMORY_MIB: Final = 24
+MEMORY_MIB: Final = 16
 _TIMES_MORE: Final = (1, 2, 4, 8, 16, 64)  # memory for what cannot be done in less
-_ROWS_AT_ONCE: Final = 4096
-_WAITING_ROWS: Final = 5 * 4096
-_WAITING_BYTES: Final = 4 * 1024 * 1024
-
-_TYPES: Final[Mapping[Kind, str]] = {
-    "text": "VARCHAR",
-    "integer": "BIGINT",
-    "real": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "time": "TIMESTAMP WITH TIME ZONE",
-    "json": "JSON",
-}
+_ROWS_AT_ONCE: Final = 1000  # as text they are about half a MiB
+_WAITING_BYTES: Final = 2 * 1024 * 1024  # of text
 
 _Row = tuple[Any, ...]
 _Result = TypeVar("_Result")
@@ -65,7 +55,8 @@ class _Database:
         while True:
             if self._connection is None:
                 settings = {**self._settings, "memory_limit": f"{self._limits[0]}MiB"}
-                self._connection = self._duckdb.connect(str(self._path), read_only=read_only, config=settings)
+                path = str(self._path.absolute())  # or a tilde would lead to a home
+                self._connection = self._duckdb.connect(path, read_only=read_only, config=settings)
             try:
                 return work(self._connection)
             except self._duckdb.Error as error:
@@ -94,21 +85,24 @@ class DuckDB(Finishing):
         sync: Flush the first database to the disk before it gets its name; DuckDB does that by itself for changes.
 
     Raises:
-        ConfigurationError: A package is not installed.
+        ConfigurationError: The package is not installed, or DuckDB could not open a file of that name.
     """
 
     grain: Grain = "row"
 
     def __init__(self, directory: str | Path, *, memory_mib: int = MEMORY_MIB, sync: bool = False) -> None:
         self._duckdb = load_extra("duckdb", what="writing a DuckDB database", extra="duckdb")
-        self._pa = load_extra("pyarrow", what="writing a DuckDB database", extra="duckdb")
+        if "?" in str(Path(directory).absolute()):
+            raise ConfigurationError(
+                f"{directory}: DuckDB opens no file whose path has a question mark", hint="choose another directory"
+            )
         self._parts = Parts(Path(directory), "duckdb", sync=sync)
         self._path = Path(directory) / DATABASE
         self._memory_mib = memory_mib
         self._gathered = self._database(self._parts.path(DATABASE))
         self._begun: list[tuple[Table, bool]] = []
-        self._arrow: ArrowRows | None = None
-        self._waiting: list[Any] = []
+        self._rows: CsvRows | None = None
+        self._waiting: list[bytes] = []
         self._size = 0
 
     def has(self, table: Table) -> bool:
@@ -138,7 +132,7 @@ class DuckDB(Finishing):
                 hint="rename or drop that table, or choose another directory",
             )
         self._begun.append((table, whole))
-        self._arrow = ArrowRows(table)
+        self._rows = CsvRows(table)
 
     def write(self, rows: Sequence[_Row]) -> None:
         """Take rows of the table begun last; each takes the place of the one of its key.
@@ -146,13 +140,13 @@ class DuckDB(Finishing):
         Raises:
             StoreError: They cannot be written.
         """
-        if self._arrow is None:
+        if self._rows is None:
             raise ValueError("no table was begun")
         for start in range(0, len(rows), _ROWS_AT_ONCE):
-            batch = self._arrow.batch(rows[start : start + _ROWS_AT_ONCE])
-            self._waiting.append(batch)
-            self._size += batch.nbytes
-            if len(self._waiting) * _ROWS_AT_ONCE >= _WAITING_ROWS or self._size >= _WAITING_BYTES:
+            text = self._rows.text(rows[start : start + _ROWS_AT_ONCE])
+            self._waiting.append(text)
+            self._size += len(text)
+            if self._size >= _WAITING_BYTES:
                 self._flush()
 
     def finish(self) -> None:
@@ -183,7 +177,7 @@ class DuckDB(Finishing):
         """Leave everything as it was before."""
         self._gathered.close()
         self._gathered = self._database(self._parts.path(DATABASE))
-        self._arrow = None
+        self._rows = None
         self._waiting, self._size = [], 0
         self._begun.clear()
         self._parts.close()
@@ -192,23 +186,21 @@ class DuckDB(Finishing):
         """Insert what waits."""
         if not self._waiting:
             return
+        assert self._rows is not None
         table, _ = self._begun[-1]
-        batch = self._pa.Table.from_batches(self._waiting)
-
-        def insert(connection: Any) -> None:
-            # Not in a transaction of many, which would keep all of their batches in memory until its end.
-            connection.register("_batch", batch)
-            connection.execute(f"INSERT INTO {quoted(table.name)} SELECT * FROM _batch")  # noqa: S608 -- names of ours
-            connection.unregister("_batch")
-
+        file = self._parts.path(f"{table.name}.csv")
+        with explained(self._path), file.open("wb", buffering=0) as stream:
+            stream.writelines(self._waiting)
+        statement = f"INSERT INTO {quoted(table.name)} {self._rows.query(file, self._size)}"
         with self._explained():
-            self._gathered.run(insert)
+            # Not in a transaction of many, which would keep all of their rows in memory until its end.
+            self._gathered.run(lambda connection: connection.execute(statement))
         self._waiting, self._size = [], 0
 
     def _merge(self) -> None:
         """Take all rows over, in one transaction."""
         statements = [one for table, whole in self._begun for one in _takeover(table, whole=whole)]
-        gathered = str(self._parts.path(DATABASE)).replace("'", "''")
+        gathered = str(self._parts.path(DATABASE).absolute()).replace("'", "''")
 
         def merge(connection: Any) -> None:
             connection.execute(f"ATTACH '{gathered}' AS _gathered (READ_ONLY)")
@@ -255,16 +247,8 @@ def _columns(connection: Any, table: Table) -> dict[str, str]:
     return dict(connection.execute(query, [table.name]).fetchall())
 
 
-def _type(column: Column) -> str:
-    if isinstance(column.items, tuple):
-        return f"STRUCT({', '.join(f'{quoted(item.name)} {_type(item)}' for item in column.items)})[]"
-    if column.items is not None:
-        return f"{_type(column.items)}[]"
-    return _TYPES[column.kind]
-
-
 def _creation(table: Table, database: str = "") -> str:
-    columns = [f"{quoted(one.name)} {_type(one)}{'' if one.optional else ' NOT NULL'}" for one in table.columns]
+    columns = [f"{quoted(one.name)} {type_of(one)}{'' if one.optional else ' NOT NULL'}" for one in table.columns]
     return f"CREATE TABLE IF NOT EXISTS {database}{quoted(table.name)} ({', '.join(columns)})"
 
 

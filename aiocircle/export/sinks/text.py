@@ -15,7 +15,6 @@ import json.encoder
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, ClassVar, Final
 
@@ -23,8 +22,8 @@ from aiocircle.errors import ConfigurationError
 from aiocircle.export.sinks import Compression, Finishing, Grain
 from aiocircle.export.sinks.parts import Parts
 from aiocircle.export.sinks.refusals import explained
-from aiocircle.export.tables import Column, Table, as_json
-from aiocircle.export.texts import is_finite, json_text, time_text, utf8
+from aiocircle.export.tables import Column, Table
+from aiocircle.export.texts import Change, each, is_finite, nested, time_text, times, utf8
 from aiocircle.extras import load_zstd
 
 _SUFFIXES: Final[Mapping[str | None, str]] = {None: "", "gzip": ".gz", "zstd": ".zst"}
@@ -32,8 +31,6 @@ _ROWS_AT_ONCE: Final = 1000  # as text they are about a MiB
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 -- full-width ones count
 
 _Row = tuple[Any, ...]
-_Values = Sequence[Any]
-_Change = Callable[[_Values], Iterable[Any]]
 
 
 class _Texts(Finishing):
@@ -212,48 +209,28 @@ def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
 _quoted = json.encoder.encode_basestring
 
 
-def _each(change: Callable[[Any], Any], none: str | None) -> _Change:
-    return lambda values: [none if value is None else change(value) for value in values]
-
-
-def _times(change: Callable[[datetime], str], none: str | None) -> _Change:
-    def texts(values: _Values) -> list[str | None]:
-        known: dict[datetime | None, str | None] = {None: none}  # many rows share their pipeline's
-        for value in values:
-            if value not in known:
-                known[value] = change(value)
-        return [known[value] for value in values]
-
-    return texts
-
-
-def _json_change(column: Column) -> _Change:
+def _json_change(column: Column) -> Change:
     if column.kind == "text":
-        return _each(_quoted, "null")
+        return each(_quoted, "null")
     if column.kind == "time":
-        return _times(lambda moment: f'"{time_text(moment)}"', "null")
+        return times(lambda moment: f'"{time_text(moment)}"', "null")
     if column.kind == "boolean":
-        return _each(lambda value: "true" if value else "false", "null")
+        return each(lambda value: "true" if value else "false", "null")
     if column.kind in {"integer", "real"}:
-        return _each(_number, "null")
-    return _nested(column, "null")
+        return each(_number, "null")
+    return nested(column, "null")
 
 
-def _csv_change(column: Column, *, for_spreadsheets: bool) -> _Change | None:
+def _csv_change(column: Column, *, for_spreadsheets: bool) -> Change | None:
     if column.kind == "text":
-        return _each(_no_formula, None) if for_spreadsheets else None
+        return each(_no_formula, None) if for_spreadsheets else None
     if column.kind == "time":
-        return _times(time_text, None)
+        return times(time_text, None)
     if column.kind == "boolean":
-        return _each(lambda value: "true" if value else "false", None)
+        return each(lambda value: "true" if value else "false", None)
     if column.kind in {"integer", "real"}:
         return None
-    return _nested(column, None)
-
-
-def _nested(column: Column, none: str | None) -> _Change:
-    change = as_json(column)
-    return _each(json_text if change is None else lambda value: json_text(change(value)), none)
+    return nested(column, None)
 
 
 def _number(value: float | str) -> str:

@@ -1,0 +1,100 @@
+"""What becomes of everything in a run: counted for the report, told to whoever listens, and recorded in the ledger."""
+
+from collections.abc import Callable
+
+from attrs import evolve
+
+from aiocircle.crawl.fanout import JobRef
+from aiocircle.download.items import source_of
+from aiocircle.download.ledger import Ledger
+from aiocircle.download.outcomes import Outcomes
+from aiocircle.download.records import Failed, Source
+from aiocircle.download.report import ItemOutcome, Tally
+from aiocircle.errors import AioCircleError, GoneError, NotFoundError
+from aiocircle.events import TransferEnded
+from aiocircle.session import Session
+
+
+class Notes:
+    """Takes note of outcomes.
+
+    Args:
+        session: Its listeners are told, and its clock says when.
+        on_outcome: Called with each outcome.
+
+    Attributes:
+        tally: What has been counted.
+        outcomes: For who reads along, if anybody does.
+        ledger: Where failures are recorded, once it is open.
+    """
+
+    def __init__(self, session: Session, on_outcome: Callable[[ItemOutcome], None] | None) -> None:
+        self._session = session
+        self._on_outcome = on_outcome
+        self.tally = Tally()
+        self.outcomes: Outcomes | None = None
+        self.ledger: Ledger | None = None
+
+    def add(self, outcome: ItemOutcome) -> None:
+        """Note what became of an item."""
+        self.tally.add(outcome)
+        if self._session.watched(TransferEnded):
+            self._session.emit(
+                TransferEnded(target=outcome.target, status=outcome.status, size=outcome.size, reason=outcome.reason)
+            )
+        if self._on_outcome:
+            self._on_outcome(outcome)
+        if self.outcomes is not None:
+            self.outcomes.add(outcome)
+
+    async def caught_up(self) -> None:
+        """Wait until who reads along is not far behind."""
+        if self.outcomes is not None:
+            await self.outcomes.caught_up()
+
+    def failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError, layout: str) -> None:
+        """Note that an item, or a listing, could not be had; ``layout`` is the template of the names it would give."""
+        self.add(evolve(outcome, status="failed", reason=str(error), code=error.code))
+        if self.ledger is not None and source is not None:
+            failed = Failed(
+                source=source,
+                target=outcome.target,
+                code=error.code,
+                reason=str(error),
+                ended=self._session.clock.wall(),
+                layout=layout,
+            )
+            self.ledger.fail(failed)
+
+    def missing(
+        self,
+        outcome: ItemOutcome,
+        source: Source,
+        error: NotFoundError | GoneError | None,
+        layout: str,
+        *,
+        reason: str,
+    ) -> None:
+        """Note that the host has an item no longer, unless it was not shown the token that would let it in.
+
+        Args:
+            outcome: The item's.
+            source: The item.
+            error: The host's answer; ``None`` if a listing simply lacks the item.
+            layout: As in ``failure``.
+            reason: What the report is to say.
+        """
+        if error is not None and not error.authenticated:
+            self.failure(outcome, source, error, layout)
+            return
+        code = NotFoundError.code if error is None else error.code
+        self.add(evolve(outcome, status="skipped", reason=reason, code=code))
+        if self.ledger is not None:
+            self.ledger.resolve(source.identity)
+
+    def listed(self, job: JobRef) -> None:
+        """Note that a job's artifacts were listed: what was recorded of a listing that failed holds no longer."""
+        self.tally.jobs += 1
+        if self.ledger is not None:
+            whole = source_of(job)
+            self.ledger.resolve(whole.identity, evolve(whole, job=None).identity)
