@@ -297,17 +297,19 @@ class IntegrityError(DownloadError):
 
 
 class StoreError(DownloadError):
-    """The disk refused: full, read-only, no permission.
+    """The disk or the bucket refused: full, read-only, no permission.
 
     Attributes:
         fatal: Every other item would fail in the same way, so the run stops.
+        passing: A bucket that is too busy, or not well, after all tries; the run stops when that goes on.
     """
 
     code = "store"
 
-    def __init__(self, message: str, *, fatal: bool = False, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, fatal: bool = False, passing: bool = False, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.fatal = fatal
+        self.passing = passing
 
 
 class PartialDownloadError(DownloadError):

@@ -1,173 +1,65 @@
 """What becomes of a download under each fault of the simulator: ``python -m benchmarks.faults [NAME ...]``.
 
-One job of five files is fetched for each fault twice: once it strikes one request, and once all of them. Faults of
-files strike one large file, those of the API the listing. A row says what became of the struck file, whether its second
-request asked for its missing end only, and how many bytes of it were sent more than once. Every byte that stands under
-a final name is compared, and so are the other files: the program ends with status 1 if one of them is wrong or missing.
+For each store, one job is fetched under each fault twice: once it strikes one request, and once all of them. A row says
+what became of the struck file, whether its second request asked for its missing end only, and how many bytes of it were
+sent more than once. Every byte that stands under a final name is compared, also after a next run without the fault,
+which has to complete all: the program ends with status 1 if a file is wrong or missing.
 
-Bytes are those that the simulator handed to the system: what was on the way when a connection broke is among them.
+``--store local --store tar`` looks at these only. A bucket needs SeaweedFS, which scripts/test installs and names in
+``WEED``; without it that store is left out, and the last line says so.
 """
 
+import argparse
 import asyncio
 import sys
-import tempfile
-from pathlib import Path
+import time
 
-from attrs import frozen
+from aiocircle.testing import FAULTS
+from benchmarks.fault_run import Result, run
+from benchmarks.fault_stores import Stores, stores
 
-from aiocircle import Client, DownloadOptions, ItemOutcome, RetryPolicy, Timeouts
-from aiocircle.errors import AioCircleError
-from aiocircle.testing import FAULTS, FakeArtifact, Simulator, World
-from aiocircle.testing.faults import FaultKind
-
-SLUG = "gh/acme/web"
-STRUCK = FakeArtifact("struck/large.bin", size=900_000)
-OTHERS = [FakeArtifact(f"others/{n}.bin", size=1000 * n) for n in range(4)]
-PATIENCE = 6.0  # seconds for a run; what takes longer is cancelled, as Ctrl-C would
-# Figures that bring a fault about within seconds; the rest is as the simulator has it.
-SETTINGS: dict[str, dict[str, float]] = {
-    "slow-drip": {"rate": 20, "part": 0.5},
-    "endless-drip": {"seconds": 0.05},
-    "endless-hints": {"seconds": 0.05},
-    "slow-head": {"seconds": 0.05},
-    "json-bomb": {"mib": 70},
-    "last-modified-only": {"cut": 1},
-    "last-modified-young": {"cut": 1},
-    "changed-object-modified": {"cut": 1},
-    "changed-object-modified-206": {"cut": 1},
-}
-# Faults of a request for the rest of a file: the request before it has to break off.
-OF_RANGES = frozenset(
-    {"range-refused", "range-unsatisfiable", "wrong-content-range", "changed-object", "changed-object-206"}
-)
+ROW = "{:28} {:9} {:7} {:26} {:8} {:>10}  {}"
 
 
-# Whoever signs the listing decides which host has the file: bytes of another one are that host's word.
-FOREIGN = b"This is a foreign origin.\n"
-
-
-@frozen
-class Result:
-    """What became of a run.
-
-    Attributes:
-        outcome: Of the struck file, in words.
-        resumed: Whether it was asked for the rest of it.
-        twice: Bytes of it that were sent more than once; ``None`` where it did not arrive.
-        wrong: What is not as it must be.
-    """
-
-    outcome: str
-    resumed: bool
-    twice: int | None
-    wrong: str = ""
-
-
-async def run(kind: FaultKind, out: Path, *, times: int | None) -> Result:
-    """Fetch the job under a fault."""
-    world = World(pipelines=0)
-    world.add_job(SLUG, 1, [*OTHERS[:2], STRUCK, *OTHERS[2:]])
-    outcomes: list[ItemOutcome] = []
-    async with (
-        Simulator(world, page_size=2) as sim,
-        Client(
-            sim.token,
-            host=sim.url,
-            timeouts=Timeouts(stall=0.5, min_rate=1000, connect=2),
-            retry=RetryPolicy(base=0.001, attempts=3, refusals=2),
-            max_wait=3,
-        ) as client,
-    ):
-        in_api = kind.places[0] == "api"
-        if kind.name in OF_RANGES:
-            sim.faults.add("cut-body", 1, match="/struck/")
-        sim.faults.add(kind.name, times, match=None if in_api else "/struck/", **SETTINGS.get(kind.name, {}))  # type: ignore[arg-type]
-        download = client.download(
-            SLUG, job=1, to=out, options=DownloadOptions(buffer=64 * 1024), on_outcome=outcomes.append
-        )
-        stopped = ""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                stopped = _words((await download.run()).stopped_by)
-        except TimeoutError:
-            stopped = f"cancelled after {PATIENCE:g} s"
-        except AioCircleError as error:
-            stopped = _words(error)
-        resumed = any("Range" in one.headers for one in sim.requests if "/struck/" in one.path)
-        changed = kind.name.startswith("changed-object")
-        return _judged(world, out, outcomes, stopped, resumed, sim.stats.artifact_bytes, changed=changed)
-
-
-def _words(error: AioCircleError | None) -> str:
-    return "" if error is None else f"run ends: {error.code}"
-
-
-def _judged(
-    world: World,
-    out: Path,
-    outcomes: list[ItemOutcome],
-    stopped: str,
-    resumed: bool,
-    sent: int,
-    *,
-    changed: bool,
-) -> Result:
-    job = world.job(SLUG, 1)
-    assert job is not None
-    arrived, wrong = set(), []
-    for one in job.artifacts:
-        file = out / "0" / one.path
-        if not file.exists():
-            continue
-        arrived.add(one.path)
-        allowed = [
-            FOREIGN,
-            *(world.content(job, one, generation).read(0, one.length) for generation in range(1 + changed)),
-        ]
-        if file.read_bytes() not in allowed:
-            wrong.append(f"WRONG BYTES in {one.path}")
-    if not stopped:
-        wrong += [
-            f"{one.path} is MISSING" for one in OTHERS if one.path not in arrived and one.path in _paths(outcomes)
-        ]
-    ended = next((one for one in outcomes if one.path == STRUCK.path), None)
-    if STRUCK.path in arrived:
-        foreign = (out / "0" / STRUCK.path).read_bytes() == FOREIGN
-        outcome = "the other host's" if foreign else "right bytes"
-    elif ended is not None:
-        outcome = f"{ended.status}: {ended.code}"
-    else:
-        outcome = stopped or "; ".join(
-            f"listing {one.status}: {one.code}" for one in outcomes if one.status == "failed"
-        )
-    right = sum(one.length for one in job.artifacts if one.path in arrived)
-    return Result(outcome, resumed, max(0, sent - right) if STRUCK.path in arrived else None, "; ".join(wrong))
-
-
-def _paths(outcomes: list[ItemOutcome]) -> set[str | None]:
-    return {one.path for one in outcomes}
-
-
-async def table(names: list[str]) -> int:
-    """Print a row for each fault and return the program's exit status."""
-    wrong = 0
-    print(f"{'fault':28} {'where':9} {'store':6} {'strikes once':26} {'resumed':8} {'sent twice':>10}  strikes always")
-    for kind in FAULTS.values():
-        if names and kind.name not in names:
-            continue
-        with tempfile.TemporaryDirectory() as directory:
-            once = await run(kind, Path(directory) / "once", times=1)
-            always = await run(kind, Path(directory) / "always", times=None)
-        twice = "-" if once.twice is None else f"{once.twice:,}"
-        resumed = "yes" if once.resumed else "-"
-        row = f"{kind.name:28} {kind.places[0]:9} {'local':6} {once.outcome:26} {resumed:8} {twice:>10}"
-        print(f"{row}  {always.outcome}", flush=True)
-        for problem in filter(None, (once.wrong, always.wrong)):
-            print(f"  {problem}")
-            wrong += 1
-    print(f"{len(names) or len(FAULTS)} faults, {wrong} with wrong or missing files")
+async def table(kinds: Stores, names: list[str], chosen: list[str]) -> int:
+    """Print a row for each fault and store, and return the program's exit status."""
+    rows = wrong = 0
+    print(ROW.format("fault", "where", "store", "strikes once", "resumed", "sent twice", "strikes always"))
+    for fault in names or FAULTS:
+        kind = FAULTS[fault]
+        for store in chosen or kinds.names:
+            once = await run(kind, kinds.make(store), times=1)
+            always = await run(kind, kinds.make(store), times=None)
+            print(_row(fault, kind.places[0], store, once, always), flush=True)
+            rows += 1
+            for problem in filter(None, (once.wrong, always.wrong)):
+                print(f"  {problem}", flush=True)
+                wrong += 1
+    left_out = "" if "s3" in kinds.names else "; s3 IS LEFT OUT: there is no SeaweedFS (WEED)"
+    print(f"{len(names or FAULTS)} faults, {rows} rows, {wrong} with wrong or missing files{left_out}")
     return 1 if wrong else 0
 
 
+def _row(fault: str, place: str, store: str, once: Result, always: Result) -> str:
+    twice = "-" if once.twice is None else f"{once.twice:,}"
+    resumed = "yes" if once.resumed else "-"
+    return ROW.format(fault, place, store, once.outcome, resumed, twice, always.outcome)
+
+
+def main() -> int:
+    """Read the command line and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults")
+    parser.add_argument("name", nargs="*", choices=[[], *FAULTS], metavar="NAME", help="a fault; all by default")
+    parser.add_argument("--store", action="append", default=[], choices=["local", "dedupe", "tar", "s3"])
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    with stores() as kinds:
+        if missing := [name for name in arguments.store if name not in kinds.names]:
+            parser.error(f"{missing[0]} needs SeaweedFS, which scripts/test installs; WEED says where it lies")
+        status = asyncio.run(table(kinds, arguments.name, arguments.store))
+    print(f"{time.monotonic() - began:.0f} s")
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(table(sys.argv[1:])))
+    sys.exit(main())

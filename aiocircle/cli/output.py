@@ -169,12 +169,14 @@ def summary(report: "Report", *, dry_run: bool, planned: bool = False) -> Iterat
         yield f"altered     {counted(len(report.altered), 'name')}, to be safe or unique"
         yield from shown_first(f"  {outcome.target} ({outcome.note})" for outcome in report.altered)
     yield f"failed      {counted(report.failed, 'item')}"
-    yield from shown_first(
-        (f"  {outcome.target or outcome.path or '?'}: {outcome.reason}" for outcome in report.failures),
-        total=report.failed,
-    )
+    yield from shown_first(map(_failure_line, report.failures), total=report.failed)
     if not dry_run:
         yield f"lies in     {report.output}"
+
+
+def _failure_line(outcome: "ItemOutcome") -> str:
+    name = outcome.target or outcome.path or "?"
+    return f"  {name}: {(outcome.reason or '').removeprefix(f'{name}: ')}"
 
 
 def shown_first(lines: Iterator[str], *, total: int | None = None) -> Iterator[str]:

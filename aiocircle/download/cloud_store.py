@@ -7,8 +7,8 @@ piece that was sent is of no use to a later process, while a local part is conti
 cut or wrong never reaches the bucket. The price is room on the local disk for the large files that are in flight.
 
 The upload is one of several pieces, few of them in memory. If it fails, or its run is cancelled, what was sent is
-removed (``AbortMultipartUpload``). A kill in the middle of an upload leaves invisible pieces behind, which no later
-process can find through obstore: a life-cycle rule of the bucket removes those.
+removed (``AbortMultipartUpload``). A kill in the middle of an upload leaves invisible pieces behind, which the next run
+removes (`aiocircle.download.leftovers`).
 
 Each object carries its SHA-256 (``x-amz-meta-sha256``). By it the next run tells whether an object that was announced
 before a kill is the one that was meant. Whether the objects of earlier runs are still there is asked directory by
@@ -21,10 +21,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
 
-from aiocircle.download.objects import Bucket
+from aiocircle.download.objects import PIECE, Bucket
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.spool import Spool
@@ -54,12 +55,13 @@ class CloudStore(Spool):
     def __init__(self, address: str, own: Path, *, sync: bool = False) -> None:
         super().__init__(address, own, sync=sync)
         self._bucket = Bucket(address)
+        self._leftovers = self._bucket.leftovers(own)
         # Threads of their own: what each has once used for its pieces it keeps.
         self._uploads = ThreadPoolExecutor(UPLOADS, thread_name_prefix="aiocircle-upload")
         self._listings = _Listings(lambda parent: self._bucket.sizes("/".join(parent)))
 
     def __enter__(self) -> Self:
-        """Take the lock of the local directory, and see whether the bucket answers.
+        """Take the lock of the local directory, see whether the bucket answers, and end what a killed run began.
 
         Raises:
             StoreError: The bucket does not exist or refuses, or another run of this machine is using it.
@@ -67,6 +69,8 @@ class CloudStore(Spool):
         super().__enter__()
         try:
             self._bucket.check()
+            if self._leftovers is not None:
+                self._leftovers.clear()
         except BaseException:
             self._close()
             raise
@@ -112,27 +116,41 @@ class CloudStore(Spool):
         with explained(str(target)), self._reading(part) as descriptor:
             source, sha256 = _Source(descriptor, part), part.digest.digest().hex()
             try:
-                self._uploads.submit(self._bucket.send, str(target), source, size, sha256).result()
-            except StoreError:
+                self._uploads.submit(self._send, str(target), source, size, sha256).result()
+            except (OSError, StoreError) as error:
                 if part.abandoned:
                     raise StoreError(f"{target}: the upload was abandoned") from None
-                raise
+                raise (source.failed or error) from None
         self._listings.note(target, size)
         self.discard(part)
 
+    def _send(self, key: str, source: "_Source", size: int, sha256: str) -> None:
+        leftovers = self._leftovers if size > PIECE else None
+        with nullcontext() if leftovers is None else leftovers.noted(key):
+            self._bucket.send(key, source, size, sha256)
+
 
 class _Source(io.RawIOBase):
-    """A part on its way to the bucket, which ends in an error as soon as nobody wants it any more."""
+    """A part on its way to the bucket, which ends in an error as soon as nobody wants it any more.
+
+    Attributes:
+        failed: What the system refused; obstore repeats it without its number.
+    """
 
     def __init__(self, descriptor: int, part: Part) -> None:
         super().__init__()
+        self.failed: OSError | None = None
         self._descriptor = descriptor
         self._part = part
 
     def read(self, size: int = -1, /) -> bytes:
         if self._part.abandoned:
             raise OSError("abandoned")
-        return os.read(self._descriptor, size if size >= 0 else os.fstat(self._descriptor).st_size)
+        try:
+            return os.read(self._descriptor, size if size >= 0 else os.fstat(self._descriptor).st_size)
+        except OSError as error:
+            self.failed = error
+            raise
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         return os.lseek(self._descriptor, offset, whence)

@@ -238,10 +238,12 @@ class Download:
         transfer = Transfer(
             self._session, store, ledger, threads, batch, self._end, small, Intake(load.now), self._sizes
         )
+        is_cut = True
         try:
             await self._work_with(transfer, claims, crowd, load)
+            is_cut = self._scope is not None and self._scope.cancel_called
         finally:
-            await finish(small.drain())
+            await finish(small.drain(is_cut=is_cut))
 
     async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd, load: Load) -> None:
         async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
@@ -334,7 +336,7 @@ class Download:
             self._broken = 0
             return
         self._notes.failure(item.outcome("failed"), item.artifact, result, self._layout.template)
-        self._broken = self._broken + 1 if isinstance(result, TransportError) else 0
+        self._broken = self._broken + 1 if _is_passing(result) else 0
         if _ends_the_run(result) or self._broken >= BROKEN_IN_A_ROW:
             self._stopped_by = self._stopped_by or result
             if self._scope is not None:
@@ -400,3 +402,8 @@ def _ends_the_run(error: AioCircleError) -> bool:
     if isinstance(error, AuthenticationError):
         return not error.redirected
     return isinstance(error, StoreError) and error.fatal
+
+
+def _is_passing(error: AioCircleError) -> bool:
+    """Tell whether it may be the network, or the bucket, rather than the item."""
+    return isinstance(error, TransportError) or (isinstance(error, StoreError) and error.passing)

@@ -15,6 +15,7 @@ from aiocircle.errors import ConfigurationError, StoreError
 _BUCKET = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
 _OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WHICH_ENDPOINT = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT")
+_OTHER_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "GOOGLE_BASE_URL")  # no part of the text where they are not set
 MOST_OF_A_NAME = 80
 
 
@@ -82,6 +83,7 @@ def state_of(address: str) -> Path:
     """
     home = os.environ.get("XDG_STATE_HOME") or ""
     base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
-    whole = "\n".join([address.rstrip("/"), *(os.environ.get(name, "") for name in _WHICH_ENDPOINT)])
+    others = [value for name in _OTHER_ENDPOINTS if (value := os.environ.get(name))]
+    whole = "\n".join([address.rstrip("/"), *(os.environ.get(name, "") for name in _WHICH_ENDPOINT), *others])
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", address).strip("-")[:MOST_OF_A_NAME]
     return base / "aiocircle" / f"{readable}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"

@@ -3,7 +3,8 @@
 A hop to a thread costs more than writing a small file, and a transaction of the ledger as much as one. So nobody waits
 for a single file. Whoever received it adds it and fetches the next one; what became of it is told when its hop has
 landed. Files gather while a hop is under way, for a moment at least. What is added is written, whoever is cancelled
-meanwhile: `SmallFiles.drain` waits for that at the end of a run. `SmallFiles.room` bounds their bytes in memory.
+meanwhile: `SmallFiles.drain` waits for that at the end of a run, for a few seconds if a bucket is why it ends.
+`SmallFiles.room` bounds their bytes in memory.
 
 One hop is under way at a time; where the disk is slow, so that waiting is what it costs, there are several. Where it is
 quick, the loop stands still for the few milliseconds that a hop takes: both would only fight for the interpreter, at
@@ -12,6 +13,7 @@ each call of the system anew, and take twice as long.
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,7 +25,7 @@ from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.records import Stored
 from aiocircle.download.stores import Staged, Store
-from aiocircle.errors import AioCircleError
+from aiocircle.errors import AioCircleError, StoreError
 
 Ended = Callable[[Item, int | AioCircleError], None]
 """Told what became of an item: its size in bytes, or why it could not be had."""
@@ -35,6 +37,7 @@ MOST_FILES = 64  # in a hop
 RECORD = 4096  # bytes of memory that a file takes beside its own, roughly: of tiny ones there shall not be too many
 PATIENCE = 0.004  # seconds: the loop stands still for a hop that is likely to be over within that
 IMPATIENT_HOPS = 16  # after one that was not
+GRACE_SECONDS = 5.0  # for what a remote store has not taken when a run ends early
 SLOW_FILE = 0.001  # seconds for a file, from where on threads wait for the disk and not for each other
 
 
@@ -104,6 +107,7 @@ class SmallFiles:
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._crash: BaseException | None = None
+        self._until = math.inf
 
     def add(self, whole: Whole) -> None:
         """Take a file."""
@@ -131,8 +135,14 @@ class SmallFiles:
         if self._crash is not None:
             raise self._crash
 
-    async def drain(self) -> None:
-        """Wait until everything that was added has been written; not to be cancelled."""
+    async def drain(self, *, is_cut: bool = False) -> None:
+        """Wait until everything that was added has been written; not to be cancelled.
+
+        Args:
+            is_cut: The run ends early: a remote store gets a few seconds, and what it has not taken by then fails.
+        """
+        if is_cut and self._store.is_remote:
+            self._until = time.monotonic() + GRACE_SECONDS
         while self._gathered or self._hops:
             await self._some_landed()
         if self._timer is not None:
@@ -235,6 +245,10 @@ class SmallFiles:
                 self._store.discard_staged(one)
             raise
         for whole, one in staged:
+            if time.monotonic() > self._until:
+                self._store.discard_staged(one)
+                whole.error = StoreError(f"{whole.item.target}: the run ended before it was stored")
+                continue
             try:
                 self._store.publish(one)
             except AioCircleError as error:

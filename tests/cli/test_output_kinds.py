@@ -12,14 +12,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import object_servers
 import pytest
+from google_like import google_like
 from object_servers import SECRET, Server
 
 from aiocircle.testing import FakeArtifact, Simulator, World
 from aiocircle.testing.pytest_plugin import CircleciFactory
-
-s3 = object_servers.s3
 
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
@@ -58,8 +56,7 @@ def wanted(world: World, number: int = 7) -> dict[str, bytes]:
 
 
 def in_bucket(server: Server, prefix: str) -> dict[str, bytes]:
-    start = f"some prefix/{prefix}/"
-    return {key.removeprefix(start): server.read(key) for key in server.names() if key.startswith(start)}
+    return {name: server.read(f"some prefix/{prefix}/{name}") for name in server.sizes(f"{prefix}/")}
 
 
 # --- buckets ---------------------------------------------------------------------------------------------------------
@@ -83,6 +80,15 @@ def test_a_bucket_gets_every_byte_and_a_second_run_fetches_nothing(
     (state,) = (tmp_path / "home/.local/state/aiocircle").iterdir()
     assert {found.name for found in state.iterdir()} >= {"ledger.sqlite", "lock", "parts"}
     assert list((state / "parts").iterdir()) == []
+
+
+def test_the_same_goes_by_googles_protocol(run: Run, s3: Server, world: World, tmp_path: Path) -> None:
+    with google_like(s3) as google:
+        out = f"{google.address}/{tmp_path.name}"
+        done = run("download", SLUG, "--job", 7, "-o", out, "--json", **google.environ)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert in_bucket(google, tmp_path.name) == wanted(world)
+        assert run("verify", out, **google.environ).stdout.startswith("7 files right")
 
 
 def test_the_ledger_of_a_bucket_is_verified_retried_and_listed(
@@ -130,6 +136,7 @@ def test_kills_at_any_moment_then_the_same_command_leaves_the_right_objects(
     assert killed
     assert run(*arguments, **s3.environ).returncode == 0
     assert in_bucket(s3, tmp_path.name) == wanted(world)
+    assert s3.uploads(tmp_path.name) == []
     assert run("verify", out, **s3.environ).returncode == 0
 
 
@@ -167,7 +174,8 @@ def test_a_refusal_ends_the_command_with_a_sentence(
     done = run("download", SLUG, "--job", 7, "-o", output, **{**s3.environ, **changed})
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith(f"aiocircle: {output}: {said}\nhint: credentials and endpoint")
+    assert done.stderr.startswith(f"aiocircle: {output}: {said}\nhint: ")
+    assert "credentials and endpoint come from AWS_ACCESS_KEY_ID" in done.stderr
     assert SECRET not in done.stderr
     assert "not-the-secret" not in done.stderr
 

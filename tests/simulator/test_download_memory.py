@@ -1,18 +1,15 @@
 """The memory of a download, measured in a process of its own."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import anyio
 import pytest
 from downloads import MIB, SLUG, assert_no_parts, expected, tree, world_of
+from measured_downloads import measured
+from object_servers import Server
 
 from aiocircle.testing import FakeArtifact, GeneratedArtifacts, KongLimits, Simulator, World
 
@@ -31,40 +28,9 @@ def roomy(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-MEASURED = """
-import asyncio, json, sys
-from aiocircle import Client, DownloadOptions
-
-def memory(field):  # not what getrusage says, which counts the process that this one was started from
-    lines = open("/proc/self/status").read().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
-
-async def main(url, token, out, warm_job, job, options):
-    async with Client(token, host=url) as client:
-        await client.download("gh/acme/web", job=int(warm_job), to=out + "/warm")
-        before = memory("VmRSS")
-        options = DownloadOptions(**options)
-        report = await client.download("gh/acme/web", job=int(job), to=out + "/out", options=options)
-        report.raise_for_failures()
-        peak = memory("VmHWM")
-        told = {name: getattr(report, name) for name in ("files", "size", "planned")}
-        print(json.dumps({"grown": peak - before, **told}))
-
-asyncio.run(main(*sys.argv[1:6], json.loads(sys.argv[6])))
-"""
-
-
 def ample() -> KongLimits:
     """Return limits that hold nothing up: what is told need not be felt for, which takes time."""
     return KongLimits({"second": 5000})
-
-
-async def measured(sim: Simulator, out: Path, job: int, **options: Any) -> dict[str, int]:
-    command = [sys.executable, "-c", MEASURED, sim.url, sim.token, str(out), "1", str(job), json.dumps(options)]
-    ran = await anyio.run_process(command, stderr=subprocess.PIPE, check=False)
-    assert ran.returncode == 0, ran.stderr.decode()
-    result: dict[str, int] = json.loads(ran.stdout)
-    return result
 
 
 async def test_a_file_of_512_mib_takes_less_than_60_mib_of_memory(roomy: Path) -> None:
@@ -103,3 +69,22 @@ async def test_ten_thousand_small_files_in_one_run(roomy: Path) -> None:
     assert result["grown"] < 60 * MIB, result
     assert tree(roomy / "out") == expected(world, 2)
     assert_no_parts(roomy / "out")
+
+
+async def test_an_upload_takes_the_same_memory_whatever_the_size_and_number_of_files(roomy: Path, s3: Server) -> None:
+    """Four large files are sent at a time, each in pieces of 5 MiB, of which a few are in memory."""
+    world = world_of(FakeArtifact("warm", size=100_000))
+    world.add_job(
+        SLUG, 2, [FakeArtifact("huge", size=200 * MIB), *(FakeArtifact(str(n), size=20 * MIB) for n in range(6))]
+    )
+    world.add_job(SLUG, 3, [FakeArtifact(f"small/{n}", size=250_000) for n in range(600)])
+    environ = {**s3.environ, "XDG_STATE_HOME": str(roomy)}
+    async with Simulator(world, log_size=0, limits=ample()) as sim:
+        large = await measured(sim, f"{s3.address}/{roomy.name}", 2, environ)
+        small = await measured(sim, f"{s3.address}/{roomy.name}", 3, environ)
+    assert large["size"] == 320 * MIB
+    assert large["grown"] < 160 * MIB, large
+    assert small["files"] == 600
+    assert small["grown"] < 100 * MIB, small
+    jobs = [job for job in (world.job(SLUG, 2), world.job(SLUG, 3)) if job is not None]
+    assert s3.sizes(f"{roomy.name}/out/0/") == {one.path: one.length for job in jobs for one in job.artifacts}

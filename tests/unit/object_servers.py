@@ -1,148 +1,32 @@
 """Object stores of the tests' own, on 127.0.0.1: SeaweedFS speaks S3, Azurite Azure's protocol.
 
 scripts/test installs them once and says where they lie: ``WEED``, ``AZURITE``. For Google's there is no server that
-takes what obstore sends: those that were tried know the JSON interface, and obstore uses the XML one.
+takes what obstore sends (fake-gcs-server 1.54 and gcp-storage-emulator take objects by the JSON interface only, and
+obstore uses the XML one); `google_like` is as near as it gets.
 """
 
 import base64
 import email.utils
 import hmac
-import json
 import os
-import random
-import re
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
-from attrs import frozen
 
-WEED = os.environ.get("WEED", "")
+from benchmarks.seaweed import BUCKET, SECRET, WEED, Server, free_ports, running, s3_server
+
+__all__ = ["SECRET", "Server", "azure_server", "s3", "s3_server"]
+
 AZURITE = os.environ.get("AZURITE", "")
-BUCKET = "artifacts"
-UNGIVEN = (10_000, 30_000)
-KEY, SECRET = "access-key-of-tests", "secret-key-of-tests"
 AZURE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # Azurite's, public
 )
-IDENTITIES = {
-    "identities": [
-        {
-            "name": "tests",
-            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        },
-        {"name": "anonymous", "actions": ["Read", "List"]},  # so that tests look at it without signing
-    ]
-}
 
 
-@frozen
-class Server:
-    """A server that answers.
-
-    Attributes:
-        address: A prefix in its bucket, as aiocircle takes it.
-        environ: What its clients find it by.
-        url: Where the bucket is read without credentials.
-    """
-
-    address: str
-    environ: Mapping[str, str]
-    url: str
-
-    def names(self) -> list[str]:
-        """Return the keys of an S3 bucket."""
-        return re.findall(r"<Key>([^<]+)</Key>", read(f"{self.url}?list-type=2").decode())
-
-    def read(self, key: str) -> bytes:
-        return read(f"{self.url}/{quote(key)}")
-
-    def uploads(self, below: str) -> list[str]:
-        """Return the keys of uploads that are under way, or were left behind by a kill."""
-        found = re.findall(r"<Upload>.*?<Key>([^<]+)</Key>", read(f"{self.url}?uploads").decode(), re.DOTALL)
-        return [key for key in found if key.startswith(f"some prefix/{below}")]
-
-
-def read(url: str) -> bytes:
-    with urlopen(url, timeout=20) as answer:
-        body: bytes = answer.read()
-        return body
-
-
-def free_ports(count: int) -> list[int]:
-    """Return free ports below those that connections get by themselves: such a one may be gone by the time of use."""
-    found: list[int] = []
-    with ExitStack() as held:
-        while len(found) < count:
-            port = random.SystemRandom().randrange(*UNGIVEN)  # tests are seeded alike in all processes
-            with suppress(OSError):
-                held.enter_context(closing(socket.create_server(("127.0.0.1", port))))
-                found.append(port)
-    return found
-
-
-@contextmanager
-def running(command: list[str], directory: Path, answers: Callable[[], object]) -> Iterator[None]:
-    """Run a program until it answers, and kill it in the end."""
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=directory)
-    try:
-        end = time.monotonic() + 40
-        while True:
-            said = (directory / "log").read_text(errors="replace")[-2000:]
-            assert process.poll() is None, said
-            assert time.monotonic() < end, said
-            try:
-                answers()
-            except OSError:
-                time.sleep(0.05)
-            else:
-                break
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def s3_server(directory: Path) -> Iterator[Server]:
-    names = [f"{server}.port{more}" for server in ("master", "volume", "filer", "s3") for more in ("", ".grpc")]
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    (directory / "data").mkdir()
-    (directory / "s3.json").write_text(json.dumps(IDENTITIES))
-    fixed = ["-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.config=s3.json", "-volume.max=50"]
-    fixed += ["-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64"]
-    command = [WEED, "server", *fixed, *(f"-{name}={port}" for name, port in ports.items())]
-    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-
-    def answers() -> None:
-        made = Request(f"http://127.0.0.1:{ports['filer.port']}/buckets/{BUCKET}/", method="POST")
-        with suppress(HTTPError):  # it is there from the last look
-            urlopen(made, timeout=5).close()
-        read(f"{endpoint}/{BUCKET}?list-type=2")
-        # The first write waits for a volume to be made; a server that answers 500 until then does not answer yet.
-        urlopen(Request(f"http://127.0.0.1:{ports['filer.port']}/warm", b"1", method="PUT"), timeout=20).close()
-
-    environ = {
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-    }
-    with running(command, directory, answers):
-        yield Server(f"s3://{BUCKET}/some prefix", environ, f"{endpoint}/{BUCKET}")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if not WEED:
         pytest.skip("NO TEST AGAINST S3: it needs SeaweedFS, which scripts/test installs")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aiocircle.download import small as small_files
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.local_store import LocalStore
@@ -171,3 +172,37 @@ async def test_a_mistake_in_a_thread_ends_the_run(tmp_path: Path) -> None:
             await small.drain()
         assert told == {}
     assert not (tmp_path / "a").exists()
+
+
+class Remote(LocalStore):
+    """A store behind a network, which takes one file at a time and not before it may."""
+
+    is_remote = True
+    at_once = 1
+    is_asked, may = threading.Event(), threading.Event()
+
+    def publish(self, staged: Staged) -> None:
+        self.is_asked.set()
+        assert self.may.wait(20)
+        super().publish(staged)
+
+
+async def test_a_run_that_is_cut_leaves_what_a_slow_network_has_not_taken_untaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_files, "GRACE_SECONDS", 0.0)
+    async with opened(tmp_path, Remote) as (small, told):
+        for name in ("a", "b", "c", *"defgh"):
+            small.add(whole(name, name.encode()))
+        await asyncio.to_thread(Remote.is_asked.wait, 20)
+        drained = asyncio.create_task(small.drain(is_cut=True))
+        await asyncio.sleep(0.001)
+        Remote.may.set()
+        await drained
+        assert told.pop("a") == 1
+        assert {str(error) for error in told.values()} == {
+            f"{n}: the run ended before it was stored" for n in "bcdefgh"
+        }
+    assert await rows(tmp_path) == {"a": hashlib.sha256(b"a").hexdigest()}
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["a"]
+    assert list((tmp_path / ".aiocircle/parts").iterdir()) == []
