@@ -301,15 +301,13 @@ class StoreError(DownloadError):
 
     Attributes:
         fatal: Every other item would fail in the same way, so the run stops.
-        passing: A bucket that is too busy, or not well, after all tries; the run stops when that goes on.
     """
 
     code = "store"
 
-    def __init__(self, message: str, *, fatal: bool = False, passing: bool = False, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, fatal: bool = False, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.fatal = fatal
-        self.passing = passing
 
 
 class PartialDownloadError(DownloadError):

@@ -5,7 +5,7 @@ a status, a code in letters, and the name of a region.
 
 A refusal is *fatal* if every other file would meet it as well: the credentials, the bucket's name, the region, no
 answer after all tries. It is *passing* if the server was there and asked for less, or failed by itself. Such a file has
-failed after a minute of tries; when many have in a row, the run ends as it does when the network is gone.
+failed after a minute of tries; when several have in a row, whoever writes to the bucket takes it for fatal as well.
 """
 
 import re
@@ -48,11 +48,17 @@ def refusal(what: str, scheme: str, said: str, *, is_missing: bool = False) -> S
     if status is None:
         return _unanswered(what, scheme, said)
     words = f"{what}: {scheme} answered {' '.join(filter(None, (status, code)))}"
-    if status[0] == "5" or status == "429":
-        return StoreError(words, passing=True, hint=AGAIN)
+    if is_passing(said):
+        return StoreError(words, hint=AGAIN)
     if hint := _remedy(scheme, status, code or "", said):
         return _fatal(words, hint)
     return StoreError(words, hint=CREDENTIALS[scheme])
+
+
+def is_passing(said: str) -> bool:
+    """Tell whether the server asked for less, or failed by itself."""
+    found = _STATUS.search(said)
+    return found is not None and not _ROLE.search(said) and (found[1][0] == "5" or found[1] == "429")
 
 
 def is_no_bucket(said: str) -> bool:

@@ -336,7 +336,7 @@ class Download:
             self._broken = 0
             return
         self._notes.failure(item.outcome("failed"), item.artifact, result, self._layout.template)
-        self._broken = self._broken + 1 if _is_passing(result) else 0
+        self._broken = self._broken + 1 if isinstance(result, TransportError) else 0
         if _ends_the_run(result) or self._broken >= BROKEN_IN_A_ROW:
             self._stopped_by = self._stopped_by or result
             if self._scope is not None:
@@ -402,8 +402,3 @@ def _ends_the_run(error: AioCircleError) -> bool:
     if isinstance(error, AuthenticationError):
         return not error.redirected
     return isinstance(error, StoreError) and error.fatal
-
-
-def _is_passing(error: AioCircleError) -> bool:
-    """Tell whether it may be the network, or the bucket, rather than the item."""
-    return isinstance(error, TransportError) or (isinstance(error, StoreError) and error.passing)

@@ -14,13 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiocircle.download.bucket_refusals import ALLOW_HTTP, CREDENTIALS, is_no_bucket, refusal
+from aiocircle.download.bucket_refusals import ALLOW_HTTP, CREDENTIALS, is_no_bucket, is_passing, refusal
 from aiocircle.download.leftovers import Leftovers
 from aiocircle.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+WORN_OUT = 8  # objects in a row, each after a minute of tries, before a busy bucket counts as one that takes nothing
 PIECES = 2  # of a large object that are under way at a time
 PIECE = 5 * 1024 * 1024  # bytes; S3 takes no smaller ones but as the last
 MOST_PIECES = 10_000  # of one object, in S3
@@ -51,6 +52,7 @@ class Bucket:
         self.address = address
         self._scheme, self._objects = _opened(address, LONG)
         self._lost: str | None = None  # what obstore said when the bucket took nothing any more
+        self._worn = 0  # objects in a row that it was too busy for
 
     def leftovers(self, own: Path) -> Leftovers | None:
         """Return the notes of uploads in a local directory; ``None`` for buckets of whose uploads none can be told."""
@@ -125,7 +127,7 @@ class Bucket:
         from obstore.exceptions import BaseError  # noqa: PLC0415 -- an extra
 
         if writes and self._lost is not None:
-            raise refusal(what, self._scheme, self._lost)
+            raise self._refused(what, self._lost)
         try:
             yield
         except (BaseError, OSError) as error:
@@ -134,10 +136,19 @@ class Bucket:
             said, is_missing = str(error), isinstance(error, FileNotFoundError)
             if is_missing and missing and not is_no_bucket(said):
                 raise FileNotFoundError(what) from None
-            refused = refusal(what, self._scheme, said, is_missing=is_missing)
+            if writes:
+                self._worn = self._worn + 1 if is_passing(said) else 0
+            refused = self._refused(what, said, is_missing=is_missing)
             if writes and refused.fatal:
                 self._lost = said
             raise refused from None
+        if writes:
+            self._worn = 0
+
+    def _refused(self, what: str, said: str, *, is_missing: bool = False) -> StoreError:
+        refused = refusal(what, self._scheme, said, is_missing=is_missing)
+        refused.fatal = refused.fatal or self._worn >= WORN_OUT
+        return refused
 
 
 def _opened(address: str, retries: Any) -> tuple[str, "ObjectStore"]:
