@@ -11,6 +11,7 @@ which has to complete all: the program ends with status 1 if a file is wrong or 
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 
@@ -53,6 +54,7 @@ def main() -> int:
     parser.add_argument("--store", action="append", default=[], choices=["local", "dedupe", "tar", "s3"])
     arguments = parser.parse_args()
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the server would outlive the table
     with stores() as kinds:
         if missing := [name for name in arguments.store if name not in kinds.names]:
             parser.error(f"{missing[0]} needs SeaweedFS, which scripts/test installs; WEED says where it lies")

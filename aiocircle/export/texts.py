@@ -6,13 +6,13 @@ has, becomes U+FFFD; two halves that belong together become their character. Num
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from aiocircle.export.tables import Column, as_json, in_utc, text_of
 
-Change = Callable[[Sequence[Any]], Iterable[Any]]
+Change = Callable[[Sequence[Any]], list[Any]]
 """Changes the values of a column, one by one."""
 
 

@@ -125,16 +125,16 @@ class SQLiteStore:
         (a busy handler is not called where waiting might be a deadlock). So we do.
         """
         deadline = time.monotonic() + BUSY
-        ready = False
-        while not ready:
+        while True:
             try:
                 rows.executescript(SCHEMA)
                 rows.execute(FORGET, (self.now() - KEEP, self.now() + KEEP))
-                ready = True
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
-                time.sleep(AGAIN)
+            else:
+                return
+            time.sleep(AGAIN)
 
     def _close(self) -> None:
         if self._rows is not None:

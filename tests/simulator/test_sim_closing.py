@@ -61,7 +61,7 @@ def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """Make a certificate for 127.0.0.1 and its key."""
     if shutil.which("openssl") is None:
-        pytest.skip("needs openssl to make a certificate")
+        pytest.skip("NO TLS TEST: it needs openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=sim -addext subjectAltName=IP:127.0.0.1"
     subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)

@@ -247,9 +247,9 @@ def _columns(connection: Any, table: Table) -> dict[str, str]:
     return dict(connection.execute(query, [table.name]).fetchall())
 
 
-def _creation(table: Table, database: str = "") -> str:
+def _creation(table: Table) -> str:
     columns = [f"{quoted(one.name)} {type_of(one)}{'' if one.optional else ' NOT NULL'}" for one in table.columns]
-    return f"CREATE TABLE IF NOT EXISTS {database}{quoted(table.name)} ({', '.join(columns)})"
+    return f"CREATE TABLE IF NOT EXISTS {quoted(table.name)} ({', '.join(columns)})"
 
 
 def _takeover(table: Table, *, whole: bool) -> Iterator[str]:

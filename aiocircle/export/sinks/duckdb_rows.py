@@ -17,7 +17,7 @@ from aiocircle.export.records import quoted
 from aiocircle.export.tables import Column, Kind, Table, in_utc
 from aiocircle.export.texts import Change, each, json_text, nested, times, utf8
 
-TYPES: Final[Mapping[Kind, str]] = {
+_TYPES: Final[Mapping[Kind, str]] = {
     "text": "VARCHAR",
     "integer": "BIGINT",
     "real": "DOUBLE",
@@ -40,7 +40,7 @@ def type_of(column: Column) -> str:
         return f"STRUCT({', '.join(f'{quoted(item.name)} {type_of(item)}' for item in column.items)})[]"
     if column.items is not None:
         return f"{type_of(column.items)}[]"
-    return TYPES[column.kind]
+    return _TYPES[column.kind]
 
 
 class CsvRows:
@@ -54,10 +54,7 @@ class CsvRows:
         self._table = table
         self._changes = [_change(column) for column in table.columns]
         self._selected = ", ".join(map(_selected, table.columns))
-        types = ("VARCHAR" if one.items is not None else type_of(one) for one in table.columns)
-        self._types = ", ".join(
-            f"{_literal(name)}: {_literal(one)}" for name, one in zip(table.names, types, strict=True)
-        )
+        self._types = ", ".join(f"{_literal(one.name)}: {_literal(_type_in_file(one))}" for one in table.columns)
 
     def text(self, rows: Sequence[_Row]) -> bytes:
         """Return rows as lines.
@@ -68,7 +65,7 @@ class CsvRows:
         columns = []
         for column, change, values in zip(self._table.columns, self._changes, zip(*rows, strict=True), strict=True):
             try:
-                texts = list(change(values))
+                texts = change(values)
             except (TypeError, ValueError, OverflowError):
                 what = "a value is not of its kind"
                 raise StoreError(f"{self._table.name}.{column.name}: {what}", fatal=True) from None
@@ -105,14 +102,14 @@ def _selected(column: Column) -> str:
 def _structure(column: Column) -> Any:
     if isinstance(column.items, tuple):
         return [{item.name: _structure(item) for item in column.items}]
-    return [_structure(column.items)] if column.items is not None else TYPES[column.kind]
+    return [_structure(column.items)] if column.items is not None else _TYPES[column.kind]
 
 
 def _change(column: Column) -> Change:
     if column.kind not in {"json", "list"}:
         return _CHANGES[column.kind]
     as_json = nested(column, None)
-    return lambda values: _in_quotes(list(as_json(values)))
+    return lambda values: _in_quotes(as_json(values))
 
 
 def _in_quotes(values: Sequence[Any]) -> list[str]:
