@@ -19,11 +19,11 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7])m")
 
 @pytest.fixture
 def on_a_terminal(on_terminal: Callable[..., str], circleci_factory: CircleciFactory) -> Callable[..., str]:
-    """Download a job that takes a few seconds, with waits and large files in it, on a terminal."""
+    """Download a job that takes some five seconds, with waits and large files in it, on a terminal."""
 
     def run(columns: int, *flags: str, **variables: str) -> str:
         world = World.demo(files=300, large=3, large_size=48 * 1024 * 1024)
-        simulator = circleci_factory(world, limits=KongLimits({"second": 8}), page_size=10)
+        simulator = circleci_factory(world, limits=KongLimits({"second": 8}), page_size=7)
         assert world.demo_job
         command = ("download", SLUG, "--job", world.demo_job.number, "--host", simulator.url, *flags)
         return on_terminal(columns, *command, **variables)
