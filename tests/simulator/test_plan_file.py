@@ -181,7 +181,11 @@ async def _carry_out(client: Client, file: Path, out: Path) -> None:
 async def test_a_run_waits_for_who_reads_its_outcomes(tmp_path: Path) -> None:
     world = World(pipelines=0)
     world.add_job(SLUG, 1, [FakeArtifact(str(number), size=1) for number in range(3000)])
-    async with opened(world, page_size=500) as (_, client), client.download(SLUG, tmp_path, job=1) as run:
+    options = DownloadOptions(concurrency=16, buffer=1024 * 1024)  # what is under way comes on top of what is unread
+    async with (
+        opened(world, page_size=500) as (_, client),
+        client.download(SLUG, tmp_path, job=1, options=options) as run,
+    ):
         read = 0
         async for _outcome in run:
             read += 1
