@@ -96,6 +96,20 @@ def test_help_is_quick_because_it_imports_little(environment: dict[str, str]) ->
         assert f"'{heavy}'" not in result.stderr
 
 
+def test_what_is_imported_is_not_searched_for_garbage_all_the_time(environment: dict[str, str]) -> None:
+    code = (
+        "import gc; looks = []; gc.callbacks.append(lambda phase, _: looks.append(phase)); import sys;"
+        "sys.argv = ['aiocircle', 'me', '--host', 'http://127.0.0.1:1', '--retries', '0'];"
+        "from aiocircle.__main__ import main; main();"
+        "print(len(looks), 'aiohttp' in sys.modules, gc.get_freeze_count())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    looks, has_imported, frozen = result.stdout.split()
+    assert has_imported == "True"
+    assert int(looks) < 40  # over two hundred are usual
+    assert int(frozen) > 10_000
+
+
 def test_operations_are_known_without_the_client(environment: dict[str, str]) -> None:
     code = "import sys; from aiocircle.cli.operations import every_operation; every_operation(); print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
