@@ -8,19 +8,19 @@ contradict each other. So this module must be strict, and need not be complete.
 
 import re
 
-from attrs import frozen
+from attrs import define
 from multidict import CIMultiDict, CIMultiDictProxy
 
 LONGEST = 8190  # bytes; aiohttp takes no longer line
 _FIRST = rb"HTTP/1\.1 ([2-5]\d\d)(?: [ !-~\x80-\xff]*)?\r\n"
-_FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t!-~\x80-\xff]*\r\n"
-_HEAD = re.compile(_FIRST + rb"((?:" + _FIELD + rb")*)\r\n")
+_FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ \t!-~\x80-\xff]*+(?<![ \t])\r\n"
+_HEAD = re.compile(_FIRST + rb"((?:" + _FIELD + rb")*+)\r\n")
 _NAME_AND_VALUE = re.compile(r"([^:]+):[ \t]*([^\r]*)\r\n")
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 _BODILESS = frozenset({204, 205, 304})
 
 
-@frozen
+@define(eq=False)
 class Head:
     """What an answer begins with.
 
@@ -45,10 +45,7 @@ def read_head(data: bytes | bytearray | memoryview, end: int) -> Head | None:
     if found is None or found.end() != end or end > LONGEST:
         return None
     text = found[2].decode("utf-8", "surrogateescape")
-    if " \r" in text or "\t\r" in text:
-        return None
-    fields = _NAME_AND_VALUE.findall(text)
-    headers = CIMultiDictProxy(CIMultiDict(fields))
+    headers = CIMultiDictProxy(CIMultiDict(_NAME_AND_VALUE.findall(text)))
     status = int(found[1])
     lengths = headers.getall("Content-Length", ())
     if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]) or status in _BODILESS:

@@ -51,7 +51,7 @@ CONNECT_HINTS = {
 }
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, cache_hash=True)
 class Timeouts:
     """Time limits in seconds.
 

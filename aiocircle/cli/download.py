@@ -30,7 +30,8 @@ from aiocircle.cli.settings import (
     more_than_zero,
 )
 from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection, targets
-from aiocircle.download.archive_store import STDOUT, is_archive
+from aiocircle.download.outputs import is_archive
+from aiocircle.download.stores import STDOUT
 from aiocircle.errors import AioCircleError
 from aiocircle.events import Event
 

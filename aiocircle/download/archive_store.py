@@ -30,11 +30,10 @@ from typing import IO, Any, Protocol, Self
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.spool import Spool
-from aiocircle.download.stores import Announce, Chunks, Staged, explained
+from aiocircle.download.stores import STDOUT, Announce, Chunks, Staged, explained
 from aiocircle.errors import StoreError
 from aiocircle.extras import load_zstd
 
-STDOUT = "-"
 MODE = 0o644
 TIME = 315532800  # 1980-01-01 in seconds since the epoch
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
@@ -254,11 +253,6 @@ class _Chunks:
         taken = self._data[: size if size >= 0 else None]
         self._data = self._data[len(taken) :]
         return bytes(taken)
-
-
-def is_archive(output: str) -> bool:
-    """Tell whether an output's text means an archive."""
-    return output == STDOUT or output.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.zst", ".zip"))
 
 
 def _maker(output: str) -> Callable[[IO[bytes]], _Writer]:

@@ -5,11 +5,10 @@ import os
 import re
 from pathlib import Path
 
-from aiocircle.download.archive_store import STDOUT, ArchiveStore, is_archive
 from aiocircle.download.content_store import ContentStore
 from aiocircle.download.local_store import KEPT_PARENTS, LocalStore
 from aiocircle.download.paths import OWN_DIRECTORY
-from aiocircle.download.stores import Store
+from aiocircle.download.stores import STDOUT, Store
 from aiocircle.errors import ConfigurationError, StoreError
 
 _BUCKET = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
@@ -49,6 +48,8 @@ def open_store(
 
         return CloudStore(output, state or state_of(output), sync=sync)
     if is_archive(output):
+        from aiocircle.download.archive_store import ArchiveStore  # noqa: PLC0415 -- the same
+
         return ArchiveStore(output, sync=sync)
     if _OTHER_URL.match(output):
         raise ConfigurationError(f"{output!r}: files go to directories, archives, s3://, gs:// and az:// only")
@@ -59,6 +60,11 @@ def open_store(
 def is_bucket(output: str) -> bool:
     """Tell whether an output's text means a bucket."""
     return _BUCKET.match(output) is not None
+
+
+def is_archive(output: str) -> bool:
+    """Tell whether an output's text means an archive."""
+    return output == STDOUT or output.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.zst", ".zip"))
 
 
 def records_of(output: str, state: Path | None = None) -> Path:

@@ -261,6 +261,7 @@ class DuplicateClaim(Exception):  # noqa: N818 -- a listing that repeats itself 
 
 
 _DIRECTORY: Final = -2
+_SIXTY_BITS: Final = (1 << 60) - 1
 NEIGHBOURS: Final = 64  # directories that parallel nodes write to in turn
 
 
@@ -272,9 +273,10 @@ class Claims:
     own, ``stem~<digest of its identity>.ext``; a directory that finds a file in its place becomes ``name~<digest of its
     path>``, so that what belongs together stays together. The same claims in the same order give the same names.
 
-    A million names are remembered, so places and identities are kept as 60-bit BLAKE2b digests in a table that takes
-    some 30 bytes for each (`aiocircle.download.table`). Two names with one digest would cost one of them a suffix; an
-    artifact would be taken for a repetition only if its name and its identity both collided with those of another one.
+    A million names are remembered, so places and identities are kept as 60 bits of their hash (Python's: SipHash with a
+    key of this process) in a table that takes some 30 bytes for each (`aiocircle.download.table`). Two names with one
+    hash would cost one of them a suffix; an artifact would be taken for a repetition only if its name and its identity
+    both collided with those of another one.
 
     Attributes:
         fold: Names that differ in letter case or Unicode normalisation only are one name to the file system.
@@ -299,9 +301,9 @@ class Claims:
             UnsafePathError: The other name is beyond the limits of file systems.
         """
         parent, directories, note = self._enter(placed.path.parent)
-        owner = _digest(identity)
+        owner = _number(identity)
         name, place, obstacle = self._seat(parent, placed.path.name, owner, identity)
-        path = placed.path if (*parent, name) == placed.path.parts else SafePath((*parent, name))
+        path = placed.path if not (note or obstacle) else SafePath((*parent, name))
         if self._holders.get(place) == owner:
             raise DuplicateClaim(path)
         for directory in directories:
@@ -346,7 +348,7 @@ class Claims:
 
     def _place(self, parts: tuple[str, ...]) -> int:
         text = "/".join(parts)
-        return _digest(_folded(text, "NFD") if self.fold else text)
+        return _number(_folded(text, "NFD") if self.fold else text)
 
 
 def _alternatives(wanted: str, seed: str) -> Iterator[str]:
@@ -357,5 +359,5 @@ def _alternatives(wanted: str, seed: str) -> Iterator[str]:
         yield _marked(wanted, mark[:8])
 
 
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 4
+def _number(text: str) -> int:
+    return hash(text) & _SIXTY_BITS

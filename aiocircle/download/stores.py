@@ -25,6 +25,8 @@ from aiocircle.errors import StoreError, UnsafePathError
 Chunks = Sequence[bytes | memoryview]
 Announce = Callable[[int], object]
 
+STDOUT = "-"  # the output that is no file: a tar goes there
+
 # Conditions that every other file would meet as well.
 FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EPIPE})
 HINTS = {

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aiocircle.download.archive_store import ArchiveStore, is_archive
+from aiocircle.download.archive_store import ArchiveStore
+from aiocircle.download.outputs import is_archive
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.errors import ConfigurationError, StoreError
