@@ -26,8 +26,6 @@ LONGEST = 6 * 1024 * 1024 * 1024  # bytes; a job may store files of up to 3 GB, 
 GZIP, ZLIB = 31, 15  # zlib's numbers for the two wrappings of deflate
 GZIP_NAMES = (".gz", ".tgz", ".gzip", ".svgz")
 
-DIGESTS = ("Repr-Digest", "Content-Digest", "Content-MD5")  # fields that may announce one
-
 _DIGEST = re.compile(r"\b(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
 _HASHES: Mapping[str, Callable[[], "Hash"]] = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
 
@@ -147,6 +145,11 @@ def _decoder_for(encoding: str, name: str, longest: int) -> _Inflater | None:
     if encoding == "deflate":
         return _Inflater(ZLIB, longest)
     raise IntegrityError(f"the host applied the encoding {encoding[:40]!r} although none was asked for")
+
+
+def announces_digest(headers: Mapping[str, str]) -> bool:
+    """Tell whether an answer's header fields may name a digest of its body."""
+    return "Repr-Digest" in headers or "Content-Digest" in headers or "Content-MD5" in headers
 
 
 def _announced_digest(headers: Mapping[str, str]) -> tuple[bytes | None, Hash | None]:

@@ -15,7 +15,6 @@ import asyncio
 import hashlib
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -105,7 +104,8 @@ class SmallFiles:
         self._most_hops = store.at_once if store.is_remote else 1
         self._impatient = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: list[asyncio.Future[None]] = []  # for room
+        self._drain: asyncio.Future[None] | None = None  # for any hop's end
         self._crash: BaseException | None = None
         self._until = math.inf
 
@@ -131,7 +131,11 @@ class SmallFiles:
     async def room(self) -> None:
         """Wait until there is room for more."""
         while self.is_full and self._crash is None:
-            await self._some_landed()
+            self._hop()
+            if self._hops and self.is_full:
+                waiter = self._loop.create_future()
+                self._waiters.append(waiter)
+                await waiter
         if self._crash is not None:
             raise self._crash
 
@@ -144,18 +148,14 @@ class SmallFiles:
         if is_cut and self._store.is_remote:
             self._until = time.monotonic() + GRACE_SECONDS
         while self._gathered or self._hops:
-            await self._some_landed()
+            self._hop()
+            if self._hops:
+                self._drain = self._loop.create_future()
+                await self._drain
         if self._timer is not None:
             self._timer.cancel()
         if self._crash is not None:
             raise self._crash
-
-    async def _some_landed(self) -> None:
-        self._hop()
-        if self._hops:
-            waiter = self._loop.create_future()
-            self._waiters.append(waiter)
-            await waiter
 
     def _hop_at_last(self) -> None:
         self._timer = None
@@ -197,8 +197,10 @@ class SmallFiles:
                 self._tell(whole)
             except BaseException as error:  # noqa: BLE001 -- of a callback of the caller's, or of a mistake: it ends the run
                 self._crash = self._crash or error
-        while self._waiters:
-            waiter = self._waiters.popleft()
+        waiters = [] if self._drain is None else [self._drain]
+        if not self.is_full or self._crash is not None:  # to wake all of them for the room of one costs more than it
+            waiters, self._waiters = waiters + self._waiters, []
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
         if self._gathered and self._timer is None:

@@ -18,7 +18,7 @@ import anyio
 from attrs import define, field
 
 from aiocircle.bulk.inflow import Inflow
-from aiocircle.download.body import DIGESTS, LONGEST, Body
+from aiocircle.download.body import LONGEST, Body, announces_digest
 from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
@@ -112,7 +112,7 @@ class Transfer:
     def _take_whole(self, item: Item, answer: Answer, began: float) -> bool:
         """Hand a file over whose bytes are all there and its own, and tell whether it was such a one."""
         headers = answer.headers
-        if answer.status != OK or "Content-Range" in headers or any(name in headers for name in DIGESTS):
+        if answer.status != OK or "Content-Range" in headers or announces_digest(headers):
             return False
         chunks = answer.whole()
         if chunks is None:
