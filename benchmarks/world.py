@@ -78,6 +78,7 @@ FULL: Final = (
     Workload("small-tls", 7, 10_000, 8 * KIB, secure=True),
     Workload("medium-tls", 8, 1_000, MIB, secure=True),
     Workload("large-tls", 9, 4, 512 * MIB, secure=True),
+    Workload("far-tls", 10, 2_000, 32 * KIB, delay=0.05, secure=True),
 )
 QUICK: Final = (
     Workload("small", 1, 1_000, 8 * KIB),
@@ -89,6 +90,7 @@ QUICK: Final = (
     Workload("small-tls", 7, 1_000, 8 * KIB, secure=True),
     Workload("medium-tls", 8, 100, MIB, secure=True),
     Workload("large-tls", 9, 2, 128 * MIB, secure=True),
+    Workload("far-tls", 10, 200, 32 * KIB, delay=0.05, secure=True),
 )
 
 
@@ -133,16 +135,18 @@ def served(nginx: str, prefix: Path, everywhere: str = "") -> Iterator[Origins]:
 @contextmanager
 def reached(workload: Workload, origins: Origins) -> Iterator[str]:
     """Give the origin by which a workload is reached: through a slow link, if it has one."""
+    origin = origins.secure if workload.secure else origins.plain
     if not workload.is_slow:
-        yield origins.secure if workload.secure else origins.plain
+        yield origin
         return
     port = _free_port()
-    link = [sys.executable, str(Path(__file__).with_name("slow.py")), str(port), origins.plain.rsplit(":", 1)[1]]
+    scheme, host, upstream = origin.split(":")
+    link = [sys.executable, str(Path(__file__).with_name("slow.py")), str(port), upstream]
     process = subprocess.Popen([*link, str(workload.delay), str(workload.rate)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
+        yield f"{scheme}:{host}:{port}"
     finally:
         process.terminate()
         process.wait()
