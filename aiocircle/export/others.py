@@ -132,7 +132,7 @@ async def _usage(
                     yield Pairs("usage", page.pairs)
                 if page.is_last:
                     yield UsageDone(page.job.export_id)
-        yield PageRead(scope, covered_by(before, since, end))
+        yield PageRead(scope, covered_by(before, since, end, end))
 
     async with aclosing(guarded(listing(), f"usage of {slug.vcs}/{slug.org}", alone=False)) as found:
         async for one in found:
