@@ -180,7 +180,7 @@ class Export:
         collector = Collector(self._session, state, ask, self._projects, self._datasets, period, raw=options.raw)
         self._collector = collector
         tables = [*collector.tables.values(), TABLES["gaps"]]
-        await ask(state.use, tables)
+        await ask(state.use, tables, collector.looked_for)
         await collector.run(others(self._session, self._projects, self._datasets, options, _Memory(state, ask)))
         self._totals = {table.name: await ask(state.count, table) for table in tables}
 

@@ -159,8 +159,8 @@ class Sweeper:
         if not self._goes_on:
             return
         last: PipelineMark | None = None
-        period = self._period
-        while marks := await self._ask(self._state.open_pipelines, str(slug), period.branch, period.since, last):
+        asked = (self._state.open_pipelines, str(slug), self._datasets, self._period.branch, self._period.since)
+        while marks := await self._ask(*asked, last):
             for mark in marks:
                 yield _found(slug, mark)
             last = marks[-1]

@@ -102,18 +102,86 @@ async def test_a_workflow_that_had_not_ended_is_looked_at_again_whatever_its_age
     async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
         await export(client, tmp_path, "builds", "job_details", look_back=NO_LOOK_BACK)
         oldest = [run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "on_hold"][-1]
-        assert oldest.id is not None
-        hold = next(job for job in oldest.jobs if job.type == "approval")
-        approval = (await client.jobs.list(oldest.id).collect())[oldest.jobs.index(hold)].approval_request_id
-        assert approval is not None
-        await client.workflows.approve(oldest.id, approval)
-        await anyio.sleep(0.05)
+        await approve(client, oldest)
         await export(client, tmp_path, "builds", "job_details", look_back=NO_LOOK_BACK)
     rows = {row["id"]: row for row in json_lines(tmp_path, "workflows")}
     assert rows[oldest.id]["status"] == "success"
     held = truth(world)
     for name in ("workflows", "jobs", "job_details"):
         assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def approve(client: Client, run: Any) -> None:
+    """Approve what a workflow of a world waits for, and wait until it has come to its end."""
+    place = next(place for place, job in enumerate(run.jobs) if job.type == "approval")
+    approval = (await client.jobs.list(run.id).collect())[place].approval_request_id
+    assert approval is not None
+    await client.workflows.approve(run.id, approval)
+    await anyio.sleep(0.05)
+
+
+async def test_of_a_workflow_on_hold_jobs_that_have_ended_are_asked_about_once(tmp_path: Path) -> None:
+    world = World(pipelines=40)
+    datasets = ("builds", "job_details", "artifacts", "tests")
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
+        held = [run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "on_hold"]
+        broken = next(job for job in held[-1].jobs if job.number is not None)
+        sim.faults.add("500", match=f"/project/{SLUG}/{broken.number}/artifacts", place="api")
+        first = await export(client, tmp_path, *datasets, look_back=NO_LOOK_BACK)
+        sim.faults.clear()
+        asked = []
+        for _ in range(2):
+            sim.stats.requests.clear()
+            await export(client, tmp_path, *datasets, look_back=NO_LOOK_BACK)
+            assert sim.stats.requests["workflow.jobs"] == len(held)
+            asked.append(
+                [sim.stats.requests[name] for name in ("project.job", "project.job.artifacts", "project.job.tests")]
+            )
+        assert first.failed == 1
+        assert asked == [[1, 1, 1], [0, 0, 0]], "only what had failed is asked for again"
+        await approve(client, held[0])
+        sim.stats.requests.clear()
+        await export(client, tmp_path, *datasets, look_back=NO_LOOK_BACK)
+        assert sim.stats.requests["project.job"] == sum(job.number is not None for job in held[0].jobs)
+    assert len(held) > 3
+    content = truth(world)
+    for name in FANNED_OUT:
+        assert_holds(json_lines(tmp_path, name), name, content[name])
+    assert gaps(tmp_path) == []
+
+
+async def test_a_run_of_some_datasets_leaves_open_what_others_still_lack(tmp_path: Path) -> None:
+    world = World(pipelines=40)
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
+        broken = [job for one in world.pipelines(SLUG) for run in one.workflows for job in run.jobs if job.tests][-1]
+        sim.faults.add("500", match=f"/project/{SLUG}/{broken.number}/tests", place="api")
+        assert (await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)).failed == 1
+        sim.faults.clear()
+        oldest = [run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "on_hold"][-1]
+        await approve(client, oldest)
+        await export(client, tmp_path, "builds", look_back=NO_LOOK_BACK)
+        assert [row["job_number"] for row in gaps(tmp_path)] == [broken.number], "it was not looked for"
+        await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)
+    assert gaps(tmp_path) == []
+    held = truth(world)
+    for name in ("workflows", "jobs", "tests"):
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def test_a_run_of_one_project_keeps_the_gaps_of_another(tmp_path: Path) -> None:
+    datasets = ("pipelines", "insights_runs", "schedules")
+    async with Simulator(World(pipelines=10), limits=generous()) as sim, client_of(sim) as client:
+        for path in (f"/project/{SLUG}/pipeline", "/insights/.*/workflows/", f"/project/{SLUG}/schedule"):
+            sim.faults.add("500", match=path, place="api")
+        await export(client, tmp_path, *datasets, projects=[SLUG, APP])
+        both = {(row["project"], row["dataset"]) for row in gaps(tmp_path)}
+        assert both == {(SLUG, name) for name in datasets} | {(APP, "insights_runs")}
+        sim.faults.clear()
+        await export(client, tmp_path, "pipelines", "insights_runs", projects=APP)
+        left = {(row["project"], row["dataset"]) for row in gaps(tmp_path)}
+        assert left == both - {(APP, "insights_runs")}
+        await export(client, tmp_path, *datasets)
+    assert gaps(tmp_path) == []
 
 
 async def test_a_part_of_a_history_and_then_more_of_it(tmp_path: Path) -> None:

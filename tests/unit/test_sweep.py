@@ -139,6 +139,7 @@ def mark(found: PipelineFound, *, is_open: bool) -> PipelineMark:
         created_at=pipeline.created_at,
         branch=None,
         state="created",
+        datasets=BITS,
         covered=BITS,
         is_open=is_open,
     )
