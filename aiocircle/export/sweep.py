@@ -10,7 +10,8 @@ Pipelines can only be listed from the newest on, page by page, and when one was 
   A sweep that is to leave out the newest always begins at the start: of a page it cannot tell what came before it.
 * Where runs leave a hole between what they covered, the newer part is remembered, which later ones go on from.
 * A rerun adds a workflow to an old pipeline. So a sweep looks some days further back than it would have to, and lists
-  the workflows there once more; jobs of workflows that have ended are not listed again.
+  the workflows there once more; jobs of workflows that have ended are not listed again. Nothing tells of reruns of
+  older pipelines: such as begin and end between two sweeps are missed, until one looks back far enough.
 * Pipelines of which more may come, as their workflows had not ended or something of them failed, are looked at again
   in every run, however old they are, until the host has forgotten them.
 """

@@ -97,6 +97,23 @@ async def test_new_pipelines_and_reruns_within_the_look_back_are_found(tmp_path:
         assert_holds(json_lines(tmp_path, name), name, held[name])
 
 
+async def test_a_rerun_of_a_pipeline_older_than_the_look_back_is_found_by_looking_back_further(tmp_path: Path) -> None:
+    world = World(pipelines=40)
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "builds", "insights_runs")
+        old = [run.id for one in world.pipelines(SLUG) for run in one.workflows if run.status == "failed"][-1]
+        assert old is not None
+        await client.workflows.rerun(old, from_failed=True)
+        await anyio.sleep(0.05)
+        await export(client, tmp_path, "builds", "insights_runs", look_back=NO_LOOK_BACK)
+        runs, workflows = ({row["id"] for row in json_lines(tmp_path, name)} for name in ("insights_runs", "workflows"))
+        assert len(runs - workflows) == 1, "it is not seen, which another dataset tells"
+        await export(client, tmp_path, "builds", look_back=timedelta(days=90))
+    held = truth(world)
+    for name in ("pipelines", "workflows", "jobs"):
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
 async def test_a_workflow_that_had_not_ended_is_looked_at_again_whatever_its_age(tmp_path: Path) -> None:
     world = World(pipelines=40)
     async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
