@@ -34,12 +34,12 @@ from aiocircle.crawl.fanout import (
 )
 from aiocircle.crawl.selection import Selection
 from aiocircle.events import RowsCollected
-from aiocircle.export.convert import job_row, pipeline_row, workflow_row
+from aiocircle.export.convert import job_row, pipeline_row, raw_row, workflow_row
 from aiocircle.export.datasets import FANNED_OUT, OF_JOBS, bits_of
 from aiocircle.export.details import PIPELINES_AT_ONCE, Details
 from aiocircle.export.found import AllOf, Missing, Pair, Pairs, UsageDone
 from aiocircle.export.marks import Collected, PipelineMark
-from aiocircle.export.rows import GapRow, RawRow
+from aiocircle.export.rows import GapRow
 from aiocircle.export.state import State
 from aiocircle.export.sweep import Asks, PageRead, Period, Sweeper
 from aiocircle.export.tables import TABLES, raw_table
@@ -267,23 +267,11 @@ class Collector:
     def _put(self, dataset: str, pairs: Sequence[Pair]) -> None:
         rows: list[tuple[Any, ...]] = [row for row, _ in pairs]
         if self._raw:
-            rows = [self._raw_row(dataset, row, json) for row, json in pairs]
+            rows = [raw_row(TABLES[dataset], row, json) for row, json in pairs]
         self._collected.add(self.tables[dataset], rows)
         self.counts[dataset] += len(rows)
         if self._session.watched(RowsCollected):
             self._session.emit(RowsCollected(dataset=dataset, rows=len(rows), total=self.counts[dataset]))
-
-    def _raw_row(self, dataset: str, row: Any, json: Mapping[str, Any]) -> RawRow:
-        table = TABLES[dataset]
-        return RawRow(
-            key="/".join(str(getattr(row, name)) for name in table.key),
-            project=getattr(row, table.owner),
-            pipeline_id=row.id if dataset == "pipelines" else getattr(row, "pipeline_id", None),
-            pipeline_created_at=getattr(row, table.date) if table.date else None,
-            workflow_id=row.id if dataset == "workflows" else getattr(row, "workflow_id", None),
-            job_number=getattr(row, "job_number", None),
-            json=json,
-        )
 
     async def _save(self) -> None:
         collected, self._collected = self._collected, Collected()

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+import pyarrow.dataset
 import pytest
 from exports import FANNED_OUT, SLUG, assert_holds, client_of, generous, json_lines, truth, visible
 
 from aiocircle import Client, ExportOptions, ExportReport
 from aiocircle.errors import ConfigurationError, NotFoundError, PartialExportError, StoreError
+from aiocircle.export.datasets import NAMES
 from aiocircle.testing import Simulator, World
 from aiocircle.testing.kong import KongLimits
 
@@ -353,6 +355,15 @@ async def test_items_as_the_host_gave_them(tmp_path: Path) -> None:
         assert details["json"] == answer.json
     held = truth(world)
     assert {name: len(json_lines(tmp_path, name)) for name in held} == {name: len(rows) for name, rows in held.items()}
+
+
+async def test_items_of_every_dataset_come_back_from_parquet(tmp_path: Path) -> None:
+    datasets = [name for name in NAMES if name != "usage"]
+    async with Simulator(World(pipelines=20), limits=generous()) as sim, client_of(sim) as client:
+        report = await export(client, tmp_path, *datasets, raw=True, formats="parquet")
+    for name in datasets:
+        rows = pyarrow.dataset.dataset(tmp_path / name, format="parquet", partitioning="hive").to_table()
+        assert rows.num_rows == report.totals[name] > 0
 
 
 async def test_an_output_holds_rows_of_one_host_and_one_kind(tmp_path: Path) -> None:
