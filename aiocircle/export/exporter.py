@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
+from aiocircle.download.outputs import is_directory
 from aiocircle.endings import ended, in_thread
 from aiocircle.errors import ConfigurationError, PartialExportError
 from aiocircle.events import TableWritten
@@ -84,6 +85,9 @@ class Export:
         datasets: Which.
         output: The directory.
         options: How.
+
+    Raises:
+        ConfigurationError: The output is no directory.
     """
 
     def __init__(
@@ -94,6 +98,9 @@ class Export:
         output: str | Path,
         options: ExportOptions,
     ) -> None:
+        if not is_directory(str(output)):
+            hint = "choose a directory with -o; what lies there may be copied anywhere"
+            raise ConfigurationError(f"{output} is no directory, and exports go to one", hint=hint)
         self._session = session
         self._projects = projects
         self._datasets = datasets

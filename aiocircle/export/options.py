@@ -2,13 +2,20 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TypedDict, get_args
+from typing import Final, TypedDict, cast, get_args
 
 from attrs import field, frozen
 
 from aiocircle.crawl.selection import moment_of
 from aiocircle.errors import ConfigurationError
 from aiocircle.export.sinks import FORMATS, Compression, Partition
+
+_OF_FORMATS: Final = {
+    "compression": (frozenset({"jsonl", "csv"}), None),
+    "partition": (frozenset({"parquet"}), "day"),
+    "for_spreadsheets": (frozenset({"csv"}), False),
+}
+"""Settings of some formats only, and what they are as long as nobody says anything."""
 
 WINDOWS = ("last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days")
 
@@ -62,6 +69,10 @@ class ExportOptions:
                 raise ConfigurationError(f"{given!r} is no {word}", hint=f"there are {', '.join(known)}")
         if not self.formats:
             raise ConfigurationError("no format is named", hint=f"there are {', '.join(FORMATS)}")
+        for setting, (formats, usual) in _OF_FORMATS.items():
+            if getattr(self, setting) != usual and not formats & set(self.formats):
+                what = f"{setting.replace('_', ' ')}: that is a setting of {' and '.join(sorted(formats))}"
+                raise ConfigurationError(what, hint="name such a format as well, or leave it out")
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise ConfigurationError("no pipeline is created since a moment and before an earlier one")
         if self.look_back < timedelta():
@@ -69,14 +80,9 @@ class ExportOptions:
 
     def settings_of(self, name: str) -> "Settings":
         """Return what is set of a format."""
-        settings: Settings = {}
-        if name in {"jsonl", "csv"} and self.compression is not None:
-            settings["compression"] = self.compression
-        if name == "csv" and self.for_spreadsheets:
-            settings["for_spreadsheets"] = True
-        if name == "parquet":
-            settings["partition"] = self.partition
-        return settings
+        of_format = (setting for setting, (formats, _) in _OF_FORMATS.items() if name in formats)
+        settings = {setting: value for setting in of_format if (value := getattr(self, setting))}
+        return cast("Settings", settings)
 
 
 class Settings(TypedDict, total=False):
