@@ -223,7 +223,7 @@ class _Exporting:
     def _cancelled(self, report: "aiocircle.ExportReport") -> ExitCode:
         self._show(report)
         stopped = AioCircleError(
-            "stopped; what was collected is kept, and no file has changed",
+            "stopped; what was collected is kept, and every file is whole",
             hint="the same command goes on from there",
         )
         self.output.complain(stopped)

@@ -7,6 +7,7 @@ the sinks are never used by two at once.
 import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,18 +133,19 @@ class Export:
         async def ask(function: Callable[..., T], *arguments: Any) -> T:
             return await in_thread(threads, function, *arguments)
 
+        opened = ExitStack()  # knows of the state even if this task is cancelled while it is being opened
         try:
             sinks = await ask(self._sinks)  # what is not installed is said before anything is asked for
-            state = await ask(self._state)
-            try:
-                await self._collect(state, ask)
-                await self._publish(state, sinks, threads)
-                await ask(state.end_run)
-            finally:
-                await ask(state.close)
+            state = await ask(lambda: opened.enter_context(closing(self._state())))
+            await self._collect(state, ask)
+            await self._publish(state, sinks, threads)
+            await ask(state.end_run)
         finally:
-            self._ended = self._session.clock.monotonic()
-            threads.shutdown(wait=False)
+            try:
+                await ask(opened.close)
+            finally:
+                self._ended = self._session.clock.monotonic()
+                threads.shutdown(wait=False)
         return self.report
 
     @property
