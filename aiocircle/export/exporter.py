@@ -138,8 +138,8 @@ class Export:
             sinks = await ask(self._sinks)  # what is not installed is said before anything is asked for
             state = await ask(lambda: opened.enter_context(closing(self._state())))
             await self._collect(state, ask)
+            await ask(state.end_run)  # before anything is written, or a run that goes on might add to what has been
             await self._publish(state, sinks, threads)
-            await ask(state.end_run)
         finally:
             try:
                 await ask(opened.close)

@@ -341,7 +341,7 @@ class State:
         return run
 
     def end_run(self) -> None:
-        """Record that the run has come to its end: what comes next is another one."""
+        """Record that everything was collected: what comes next is another run, with newer rows."""
         with self._explained():
             self._connection.execute("DELETE FROM about WHERE name = 'run_began'")
 

@@ -416,6 +416,23 @@ async def test_cancelled_nothing_is_visible_and_the_next_run_goes_on(tmp_path: P
         assert_holds(json_lines(tmp_path, name), name, held[name])
 
 
+async def test_what_comes_after_a_run_that_could_not_write_everything_is_in_every_format(tmp_path: Path) -> None:
+    world = World(pipelines=10)
+    formats = ("jsonl", "sqlite", "parquet")
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
+        (tmp_path / "pipelines").write_text("in the way")
+        with pytest.raises(StoreError, match="not a directory"):
+            await export(client, tmp_path, "pipelines", formats=formats)
+        assert len(json_lines(tmp_path, "pipelines")) == 10, "a format that was written before is there"
+        (tmp_path / "pipelines").unlink()
+        world.trigger(SLUG, branch="main")
+        await export(client, tmp_path, "pipelines", formats=formats)
+    assert len(json_lines(tmp_path, "pipelines")) == 11
+    with closing(sqlite3.connect(tmp_path / "export.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM pipelines").fetchone() == (11,)
+    assert pyarrow.dataset.dataset(tmp_path / "pipelines", partitioning="hive").count_rows() == 11
+
+
 async def test_an_export_keeps_to_the_rate_limit(tmp_path: Path) -> None:
     limits = KongLimits({"second": 50})
     async with Simulator(World(pipelines=40), limits=limits) as sim, client_of(sim) as client:
