@@ -18,6 +18,8 @@ the last commits, never the database (``synchronous=NORMAL``). One process at a 
 with the process.
 """
 
+import errno
+import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ from attrs import asdict
 from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.marks import Collected, PipelineMark, Sweep
 from aiocircle.export.records import creation, decoder, encoder, quoted, storable, upsertion
+from aiocircle.export.sinks.refusals import explained
 from aiocircle.export.tables import Batch, Table, text_of, utc
 from aiocircle.export.usage import UsageJob
 
@@ -86,6 +89,8 @@ class State:
         self._looked_for: tuple[str, ...] = ()
         with self._explained():
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._path.parent, os.W_OK):  # SQLite would speak of the disk, or of opening a file
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
                 self._connection.executescript(_PRAGMAS)
@@ -358,12 +363,11 @@ class State:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
-            yield
+            with explained(self._path.parent):
+                yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise StoreError(f"{self._path}: {_REASONS.get(code, str(error))}", hint=_HINTS.get(code)) from None
-        except OSError as error:
-            raise StoreError(f"{self._path.parent}: {error.strerror}") from None
 
 
 _REASONS: Final = {

@@ -6,9 +6,12 @@ that escapes them, and as JSON in which no character can end its element; the sc
 """
 
 import base64
+import errno
 import hashlib
 import json
+import os
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -178,11 +181,14 @@ def _own(name: str) -> str:
 
 
 def _replace(to: Path, text: bytes) -> None:
-    part = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
+    part = to.parent / f".aiocircle-report-{secrets.token_hex(4)}"
     try:
         with explained(str(to), fatal=True):
+            if to.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             with part.open("xb") as file:
                 file.write(text)
             part.replace(to)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made it need not be removed
+            part.unlink(missing_ok=True)
