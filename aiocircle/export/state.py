@@ -21,7 +21,7 @@ with the process.
 import errno
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -86,6 +86,7 @@ class State:
 
     def __init__(self, directory: Path, *, origin: str, raw: bool, now: datetime) -> None:
         self._path = directory / FOLDER / STATE
+        self._origin = origin
         self._looked_for: tuple[str, ...] = ()
         with self._explained():
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ class State:
             self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
                 self._connection.executescript(_PRAGMAS)
-                self._check({"version": VERSION, "host": origin, "rows": "raw" if raw else "typed"})
+                self._check(origin, "raw" if raw else "typed")
                 self.run = self._begin_run(now)
             except BaseException:
                 self._connection.close()
@@ -123,6 +124,7 @@ class State:
         """Commit rows and marks, all of them or none."""
         with self._explained(), self._transaction():
             run = self._connection.execute
+            self._bind()
             self._forget_gaps(collected.checked)
             for table, rows in collected.rows.items():
                 self._put(table, rows)
@@ -137,6 +139,10 @@ class State:
             for table, scope in collected.complete:
                 where = f'{quoted(table.owner)} = ? AND "_run" <> ?'
                 run(f"DELETE FROM {quoted(table.name)} WHERE {where}", (scope, self.run))  # noqa: S608 -- names of ours
+
+    def _bind(self) -> None:
+        """Record whose data it is; not before there are some, or a wrong host that refused everything would count."""
+        self._connection.execute("INSERT OR IGNORE INTO about VALUES ('host', ?)", (self._origin,))
 
     def _forget_gaps(self, places: Iterable[tuple[str, str, str]]) -> None:
         datasets = ", ".join("?" * len(self._looked_for))
@@ -165,7 +171,8 @@ class State:
     def add_usage_job(self, job: UsageJob) -> None:
         """Commit that an export of usage data was created."""
         values = (job.export_id, job.organization_id, text_of(job.start), text_of(job.end))
-        with self._explained():
+        with self._explained(), self._transaction():
+            self._bind()
             self._connection.execute("INSERT OR REPLACE INTO _usage_jobs VALUES (?, ?, ?, ?)", values)
 
     def usage_jobs(self) -> list[UsageJob]:
@@ -315,23 +322,22 @@ class State:
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _check(self, wanted: Mapping[str, str]) -> None:
+    def _check(self, origin: str, rows: str) -> None:
         with self._transaction():
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 self._connection.execute(statement)
-            for name, value in wanted.items():
+            for name, value in (("version", VERSION), ("rows", rows)):
                 self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
-        known = dict(self._connection.execute("SELECT name, value FROM about"))
+        known = {"host": origin, **dict(self._connection.execute("SELECT name, value FROM about"))}
+        output, hint = self._path.parent.parent, "choose a new output with -o"
         if known["version"] != VERSION:
-            raise ConfigurationError(f"{self._path} is of another version of aiocircle", hint="choose a new output")
-        for name, value in wanted.items():
-            if known[name] != value:
-                raise ConfigurationError(
-                    f"{self._path.parent.parent} holds {known[name]} {name} and cannot take {value} ones"
-                    if name == "rows"
-                    else f"{self._path.parent.parent} holds an export of {known[name]}, and this one is of {value}",
-                    hint="choose a new output with -o",
-                )
+            raise ConfigurationError(f"{self._path} is of another version of aiocircle", hint=hint)
+        if known["host"] != origin:
+            raise ConfigurationError(
+                f"{output} holds an export of {known['host']}, and this one is of {origin}", hint=hint
+            )
+        if known["rows"] != rows:
+            raise ConfigurationError(f"{output} holds {known['rows']} rows and cannot take {rows} ones", hint=hint)
 
     def _begin_run(self, now: datetime) -> int:
         """Return the number of a new run, or of one of the last hours that was broken off and goes on."""

@@ -12,7 +12,7 @@ import pytest
 from exports import FANNED_OUT, SLUG, assert_holds, client_of, generous, json_lines, truth, visible
 
 from aiocircle import Client, ExportOptions, ExportReport
-from aiocircle.errors import ConfigurationError, NotFoundError, PartialExportError, StoreError
+from aiocircle.errors import AuthenticationError, ConfigurationError, NotFoundError, PartialExportError, StoreError
 from aiocircle.export.datasets import NAMES
 from aiocircle.testing import Simulator, World
 from aiocircle.testing.kong import KongLimits
@@ -374,6 +374,14 @@ async def test_an_output_holds_rows_of_one_host_and_one_kind(tmp_path: Path) -> 
     async with Simulator(World(pipelines=2), limits=generous()) as other, client_of(other) as client:
         with pytest.raises(ConfigurationError, match="holds an export of http"):
             await export(client, tmp_path, "pipelines")
+
+
+async def test_a_host_that_refused_everything_is_not_the_one_whose_rows_an_output_holds(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=2), limits=generous()) as other, Client("wrong", host=other.url) as client:
+        with pytest.raises(AuthenticationError):
+            await export(client, tmp_path, "pipelines")
+    async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
+        assert (await export(client, tmp_path, "pipelines")).totals["pipelines"] == 2
 
 
 async def test_two_exports_to_one_output_at_once_are_refused(tmp_path: Path) -> None:
