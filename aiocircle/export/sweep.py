@@ -10,8 +10,9 @@ Pipelines can only be listed from the newest on, page by page, and when one was 
   A sweep that is to leave out the newest always begins at the start: of a page it cannot tell what came before it.
 * Where runs leave a hole between what they covered, the newer part is remembered, which later ones go on from.
 * A rerun adds a workflow to an old pipeline. So a sweep looks some days further back than it would have to, and lists
-  the workflows there once more; jobs of workflows that have ended are not listed again. Nothing tells of reruns of
-  older pipelines: such as begin and end between two sweeps are missed, until one looks back far enough.
+  the workflows there once more; jobs of workflows that have ended are not listed again. It also sees what became of
+  pipelines that were still being set up. Nothing tells of reruns of older pipelines: such as begin and end between
+  two sweeps are missed, until one looks back far enough.
 * Pipelines of which more may come, as their workflows had not ended or something of them failed, are looked at again
   in every run, however old they are, until the host has forgotten them.
 """
@@ -86,8 +87,7 @@ class Sweeper:
         self._crawl = crawl
         self._state = state
         self._ask = ask
-        # Reruns change nothing about a pipeline itself.
-        self._period = period if goes_on else evolve(period, look_back=timedelta())
+        self._period = period
         self._datasets = datasets
         self._goes_on = goes_on
 

@@ -99,6 +99,21 @@ async def test_new_pipelines_and_reruns_within_the_look_back_are_found(tmp_path:
         assert_holds(json_lines(tmp_path, name), name, held[name])
 
 
+async def test_what_became_of_a_pipeline_that_was_being_set_up_is_seen(tmp_path: Path) -> None:
+    world = World(pipelines=3)
+    now = 0.0
+    async with Simulator(world, limits=generous(), clock=lambda: now) as sim, client_of(sim) as client:
+        world.trigger(SLUG, branch="main")
+        now = 0.1
+        world.trigger(SLUG, branch="main")
+        await export(client, tmp_path, "pipelines")
+        assert [row["state"] for row in json_lines(tmp_path, "pipelines")].count("pending") == 2
+        now = 3600.0
+        world.trigger(SLUG, branch="main")
+        await export(client, tmp_path, "pipelines")
+    assert_holds(json_lines(tmp_path, "pipelines"), "pipelines", truth(world)["pipelines"])
+
+
 async def test_a_rerun_of_a_pipeline_older_than_the_look_back_is_found_by_looking_back_further(tmp_path: Path) -> None:
     world = World(pipelines=40)
     async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
@@ -299,7 +314,7 @@ async def test_a_page_of_pipelines_that_fails_leaves_no_hole(tmp_path: Path) -> 
         assert 20 <= report.totals["pipelines"] < 100
         sim.faults.clear()
         sim.stats.requests.clear()
-        await export(client, tmp_path, "pipelines")
+        await export(client, tmp_path, "pipelines", look_back=NO_LOOK_BACK)
         assert sim.stats.requests["project.pipelines"] <= 4, "it went on where it had stopped, and saw what is new"
     assert_holds(json_lines(tmp_path, "pipelines"), "pipelines", truth(world)["pipelines"])
     assert gaps(tmp_path) == []
