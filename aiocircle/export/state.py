@@ -289,9 +289,12 @@ class State:
         return int(found[0]) if found else 0
 
     def set_published(self, target: str, tables: Iterable[Table]) -> None:
-        """Record that an output has all rows of tables."""
-        with self._explained():
-            values = [(target, table.name, self.run) for table in tables]
+        """Record that an output has all rows of tables, and that no other one of its format, maybe in its files, has."""
+        forget = "DELETE FROM _published WHERE name = ? AND target <> ? AND target || ' ' GLOB ?"
+        of_format = f"{target.partition(' ')[0]} *"
+        values = [(target, table.name, self.run) for table in tables]
+        with self._explained(), self._transaction():
+            self._connection.executemany(forget, [(name, target, of_format) for _, name, _ in values])
             self._connection.executemany("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
 
     def rows(self, table: Table, *, newer_than: int = 0, day: int = 0) -> Iterator[Batch]:

@@ -456,6 +456,17 @@ async def test_what_comes_after_a_run_that_could_not_write_everything_is_in_ever
     assert pyarrow.dataset.dataset(tmp_path / "pipelines", partitioning="hive").count_rows() == 11
 
 
+async def test_a_file_that_was_written_with_other_settings_is_written_again(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=5), limits=generous()) as sim, client_of(sim) as client:
+        file = tmp_path / "tests.csv"
+        for for_spreadsheets in (False, True, False):
+            await export(client, tmp_path, "tests", formats="csv", for_spreadsheets=for_spreadsheets)
+            assert file.read_text().startswith("project,")
+            file.write_text("by the run before")
+        await export(client, tmp_path, "tests", formats="csv")
+        assert file.read_text() == "by the run before", "what has nothing new is not written again"
+
+
 async def test_an_export_keeps_to_the_rate_limit(tmp_path: Path) -> None:
     limits = KongLimits({"second": 50})
     async with Simulator(World(pipelines=40), limits=limits) as sim, client_of(sim) as client:
