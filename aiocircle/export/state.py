@@ -289,7 +289,7 @@ class State:
         return int(found[0]) if found else 0
 
     def set_published(self, target: str, tables: Iterable[Table]) -> None:
-        """Record that an output has all rows of tables, and that no other one of its format, maybe in its files, has."""
+        """Record that an output has all rows of tables; others of its format, which may lie in its files, have none."""
         forget = "DELETE FROM _published WHERE name = ? AND target <> ? AND target || ' ' GLOB ?"
         of_format = f"{target.partition(' ')[0]} *"
         values = [(target, table.name, self.run) for table in tables]
