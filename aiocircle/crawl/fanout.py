@@ -94,9 +94,9 @@ class JobFound:
 
 @frozen
 class AllBelow:
-    """Everything that was found below a pipeline or a workflow has been handed out."""
+    """Everything that was found below a pipeline, a workflow or a job has been handed out."""
 
-    found: PipelineFound | WorkflowFound
+    found: PipelineFound | WorkflowFound | JobFound
 
 
 @frozen(kw_only=True)

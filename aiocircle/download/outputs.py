@@ -38,8 +38,7 @@ def open_store(
     Raises:
         ConfigurationError: It means nothing, or does not go with the other settings.
     """
-    is_directory = not is_bucket(output) and not is_archive(output)
-    if dedupe and not is_directory:
+    if dedupe and not is_directory(output):
         raise ConfigurationError(f"--dedupe needs a directory, and {output} is none")
     if state is not None and not is_bucket(output):
         raise ConfigurationError(f"--state is for buckets; the records of {output} lie beside it")
@@ -55,6 +54,11 @@ def open_store(
         raise ConfigurationError(f"{output!r}: files go to directories, archives, s3://, gs:// and az:// only")
     directory = ContentStore if dedupe else LocalStore
     return directory(Path(output), sync=sync, kept_parents=kept_parents)
+
+
+def is_directory(output: str) -> bool:
+    """Tell whether an output's text means a directory."""
+    return not is_archive(output) and _OTHER_URL.match(output) is None
 
 
 def is_bucket(output: str) -> bool:

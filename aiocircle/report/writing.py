@@ -6,9 +6,12 @@ that escapes them, and as JSON in which no character can end its element; the sc
 """
 
 import base64
+import errno
 import hashlib
 import json
+import os
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +29,7 @@ from aiocircle.report.amounts import moment, shown
 from aiocircle.report.credits import credit_section
 from aiocircle.report.database import Database
 from aiocircle.report.downloads import download_section, download_tiles
-from aiocircle.report.gaps import gap_section
+from aiocircle.report.gaps import gap_section, unfinished
 from aiocircle.report.jobs import job_section, queue_section
 from aiocircle.report.parts import Page, Plot, Section, Tile
 from aiocircle.report.results import test_section
@@ -90,6 +93,7 @@ def write_report(directory: str | Path, to: str | Path) -> Written:
 def _page(directory: Path, export: Path | None, ledger: Path | None) -> Page:
     tiles: list[Tile] = []
     sections: list[Section] = []
+    notes: list[str] = []
     subtitle = shown(directory.absolute().name)
     if export is not None:
         with Database(export) as database:
@@ -104,6 +108,7 @@ def _page(directory: Path, export: Path | None, ledger: Path | None) -> Page:
                 gap_section(database),
             ]
             tiles += export_tiles(database)
+            notes = unfinished(database)
             subtitle = export_span(database) or subtitle
     if ledger is not None:
         with Database(ledger) as database:
@@ -112,7 +117,7 @@ def _page(directory: Path, export: Path | None, ledger: Path | None) -> Page:
             sections.append(download_section(database, directory))
             tiles += download_tiles(database)
     title = "What CI did" if export is not None else "What was downloaded"
-    return Page(title=title, subtitle=subtitle, tiles=tiles, sections=sections)
+    return Page(title=title, subtitle=subtitle, tiles=tiles, sections=sections, notes=notes)
 
 
 def _check(database: Database) -> None:
@@ -178,11 +183,14 @@ def _own(name: str) -> str:
 
 
 def _replace(to: Path, text: bytes) -> None:
-    part = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
+    part = to.parent / f".aiocircle-report-{secrets.token_hex(4)}"
     try:
         with explained(str(to), fatal=True):
+            if to.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             with part.open("xb") as file:
                 file.write(text)
             part.replace(to)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made it need not be removed
+            part.unlink(missing_ok=True)

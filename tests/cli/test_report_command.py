@@ -52,7 +52,22 @@ def test_a_directory_that_has_nothing_to_tell_is_refused_in_a_sentence(aiocircle
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_page_that_cannot_be_written_is_a_sentence(aiocircle: Run, downloaded: Path) -> None:
-    done = aiocircle("report", downloaded, "-o", "nowhere/report.html")
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        ("nowhere/report.html", "no such file or directory"),
+        ("file/report.html", "not a directory"),
+        ("r" * 300, "file name too long"),
+        ("out", "a directory stands at this name"),
+        ("", "a directory stands at this name"),
+    ],
+    ids=["nowhere", "below-a-file", "long", "directory", "here"],
+)
+def test_a_page_that_cannot_be_written_is_a_sentence(
+    aiocircle: Run, downloaded: Path, tmp_path: Path, output: str, why: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = aiocircle("report", downloaded, "-o", output)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "aiocircle: nowhere/report.html: no such file or directory\n"
+    assert done.stderr.splitlines()[0] == f"aiocircle: {output or '.'}: {why}"
+    assert {one.name for one in tmp_path.iterdir()} == {"home", "out", "file"}
