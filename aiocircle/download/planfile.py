@@ -7,7 +7,6 @@ a time, while it is downloaded.
 """
 
 import asyncio
-import secrets
 import zlib
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, aclosing
@@ -30,6 +29,7 @@ from aiocircle.download.planlines import (
     job_of,
     parsed,
 )
+from aiocircle.download.replacing import replacing
 from aiocircle.download.report import Report
 from aiocircle.download.stores import explained
 from aiocircle.endings import finish
@@ -87,15 +87,10 @@ class Plan:
         await finish(asyncio.to_thread(self._write, Path(path)))
 
     def _write(self, path: Path) -> None:
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        with explained(str(path)), ExitStack() as cleaning:
-            file = cleaning.enter_context(part.open("x", encoding="utf-8"))
-            cleaning.callback(part.unlink, missing_ok=True)
-            file.write(self._header)
-            for lines in self._batches(cleaning):
-                file.writelines(lines)
-            file.close()
-            part.replace(path)
+        with replacing(path) as file, ExitStack() as opened:
+            file.write(self._header.encode())
+            for lines in self._batches(opened):
+                file.writelines(map(str.encode, lines))
 
     def check_host(self, host: str) -> None:
         """Refuse a client of another host: the token that it would show is not for this one.
