@@ -28,7 +28,7 @@ _HIDDEN: list[Token] = []  # of the process: what is not to be shown is not to b
 
 
 class ReaderGoneError(Exception):
-    """Whoever read the output has stopped reading: ``| head``."""
+    """Nobody takes the data any more: ``| head`` has stopped reading, or a disk is full, which has been said."""
 
 
 @define(eq=False)
@@ -189,15 +189,21 @@ def shown_first(lines: Iterator[str], *, total: int | None = None) -> Iterator[s
 
 
 def _write(stream: IO[str], line: str) -> None:
+    """Write a line. Without its data a command is of no use, while it goes on when nobody takes what else it says."""
     try:
-        stream.write(line + "\n")
+        try:
+            stream.write(line + "\n")
+        except UnicodeEncodeError:  # of a terminal or a file that is not UTF-8
+            stream.write(line.encode(stream.encoding, "backslashreplace").decode(stream.encoding) + "\n")
         stream.flush()
-    except BrokenPipeError:
-        _silence(stream)
-        raise ReaderGoneError from None
     except OSError as error:
         _silence(stream)
-        raise AioCircleError(f"the output cannot be written: {(error.strerror or '?').lower()}") from None
+        if stream is sys.stderr:
+            return
+        if not isinstance(error, BrokenPipeError):
+            reason = (error.strerror or "?").lower()
+            Output().complain(AioCircleError(f"the output cannot be written: {reason}"))
+        raise ReaderGoneError from None
 
 
 def _silence(stream: IO[str]) -> None:

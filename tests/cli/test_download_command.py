@@ -275,18 +275,44 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(
         assert process.stderr.read() == ""
 
 
-def test_a_full_disk_behind_stdout_is_a_sentence(environment: dict[str, str]) -> None:
+def _with_full_disk(environment: dict[str, str], stream: str, *arguments: object) -> Result:
     with open("/dev/full", "w") as full:  # noqa: PTH123 -- a device
-        result = subprocess.run(
-            [sys.executable, "-m", "aiocircle", "completion", "bash"],
+        return subprocess.run(
+            [sys.executable, "-m", "aiocircle", *map(str, arguments)],
             env=environment,
-            stdout=full,
-            stderr=subprocess.PIPE,
+            cwd=environment["HOME"],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full},  # type: ignore[call-overload]
             text=True,
             check=False,
         )
-    assert result.returncode == 1
-    assert result.stderr.lower() == "aiocircle: the output cannot be written: no space left on device\n"
+
+
+def test_a_full_disk_behind_stdout_is_a_sentence(environment: dict[str, str], circleci: Simulator) -> None:
+    download = ("download", SLUG, "--job", _job(circleci).number, "--host", circleci.url, "--json")
+    for command in (("completion", "bash"), download):
+        result = _with_full_disk(environment, "stdout", *command)
+        assert result.returncode == 1
+        assert result.stderr.lower() == "aiocircle: the output cannot be written: no space left on device\n"
+
+
+def test_a_full_disk_behind_stderr_costs_neither_files_nor_data(
+    environment: dict[str, str], circleci: Simulator
+) -> None:
+    download = ("download", SLUG, "--job", _job(circleci).number, "--host", circleci.url, "--json", "-v")
+    result = _with_full_disk(environment, "stderr", *download)
+    assert result.returncode == 0
+    assert _objects(result)[-1]["files"] == len(_expected(circleci))
+
+
+def test_names_that_the_outputs_encoding_has_no_characters_for_are_escaped(
+    aiocircle: Run, circleci_factory: CircleciFactory
+) -> None:
+    world = World(pipelines=0)
+    world.add_job(SLUG, 3, [FakeArtifact("d\u00eda/\u65e5.txt", size=3)])
+    where = ("download", SLUG, "--job", 3, "--host", circleci_factory(world).url, "-o", "\u00e9")
+    names = aiocircle(*where, "--dry-run", PYTHONIOENCODING="ascii")
+    assert (names.returncode, names.stdout) == (0, "0/d\\xeda/\\u65e5.txt\n")
+    assert "lies in     \\xe9" in aiocircle(*where, PYTHONIOENCODING="ascii").stdout
 
 
 def test_a_pipe_gets_plain_lines_of_progress(aiocircle: Run, circleci_factory: CircleciFactory) -> None:
