@@ -24,6 +24,7 @@ from aiocircle.download.options import DownloadOptions
 from aiocircle.download.paths import Claims, PlacedPath, SafePath
 from aiocircle.download.records import Failed, Records, Source
 from aiocircle.download.report import EXPIRED_ENTRY, ItemOutcome
+from aiocircle.endings import in_thread
 from aiocircle.errors import AioCircleError, AuthenticationError, GoneError, NotFoundError, WaitTooLongError
 from aiocircle.events import ItemPlanned, ListingEnded
 from aiocircle.session import Session
@@ -93,6 +94,8 @@ class Again(Download):
 
     async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
         layout = self._layout
+        if self._selection is None:
+            await in_thread(None, self._leave_names, claims)
         async with aclosing(self._failed_items(claims)) as failed:
             async for some in failed:
                 yield some
@@ -104,6 +107,18 @@ class Again(Download):
         async with aclosing(super()._items(claims)) as pending:
             async for some in pending:
                 yield some
+
+    def _leave_names(self, claims: Claims) -> None:
+        """Leave files their names where a listing had failed: nobody knows yet which names it leads to."""
+        again = {failed.source.identity for failed in self._missing.failures}
+        if all(failed.source.path is not None for failed in self._missing.failures):
+            return
+        state = None if self._options.state is None else Path(self._options.state)
+        with Records(self._output, state) as records:
+            for stored in records.stored():
+                job = evolve(stored.source, path=None)
+                if again.isdisjoint({stored.source.identity, job.identity, evolve(job, job=None).identity}):
+                    claims.claim(PlacedPath(SafePath(tuple(stored.target.split("/")))), stored.source.identity)
 
     async def _failed_items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
         jobs: dict[tuple[str, int | None, str | None], list[Failed]] = {}

@@ -116,6 +116,21 @@ def test_retry_fetches_what_failed_and_nothing_else(run: Run, simulator: Simulat
     assert (again.returncode, again.stdout, again.stderr) == (0, "nothing failed\n", "")
 
 
+def test_retry_of_a_listing_leaves_other_files_their_names(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    names = ["a.txt", "d/b.bin"]
+    first = simulator.world.add_job(SLUG, 20, [FakeArtifact(name, size=20) for name in names])
+    simulator.world.add_job(SLUG, 21, [FakeArtifact(name, size=30) for name in names], beside=first)
+    out = tmp_path / "out"
+    simulator.faults.add("500", match="/20/artifacts")
+    assert run("download", SLUG, "--latest", "-o", out, "--layout", "{path}", "--retries", 0).returncode == 9
+    simulator.faults.clear()
+    done = run("retry", out)
+    assert (done.returncode, "fetched     2 files" in done.stdout) == (0, True)
+    for name in names:
+        assert (out / name).read_bytes() == simulator.world.artifact_bytes(SLUG, 21, name)
+    assert "4 files right" in run("verify", out).stdout
+
+
 def test_a_second_download_settles_what_failed_as_well(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
     simulator.faults.add("forbidden-403", 1, match="/d/")
