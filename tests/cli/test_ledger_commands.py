@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from aiocircle.download.records import Records
 from aiocircle.testing import FakeArtifact, Simulator, World
 from aiocircle.testing.pytest_plugin import CircleciFactory
 
@@ -254,3 +255,39 @@ def test_a_directory_without_a_ledger_is_an_error_in_words(aiocircle: Run, tmp_p
     assert done.returncode == 1
     assert "there is no ledger" in done.stderr
     assert list(tmp_path.glob(".aio*")) == []
+
+
+@pytest.mark.parametrize("command", ["verify", "retry", "manifest"])
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (b"", "it is no ledger"),
+        (b"hello", "file is not a database"),
+        ("CREATE TABLE files (a); INSERT INTO files VALUES (1);", "it is no ledger"),
+        ("CREATE TABLE files (target, artifact, size); CREATE TABLE about (a); CREATE TABLE failures (a);", ""),
+    ],
+)
+def test_what_is_no_ledger_is_an_error_in_words(
+    aiocircle: Run, tmp_path: Path, command: str, made: bytes | str, said: str
+) -> None:
+    own = tmp_path / "out" / ".aiocircle"
+    own.mkdir(parents=True)
+    if isinstance(made, bytes):
+        (own / "ledger.sqlite").write_bytes(made)
+    else:
+        connection = sqlite3.connect(own / "ledger.sqlite")
+        connection.executescript(made)
+        connection.close()
+    done = aiocircle(command, tmp_path / "out")
+    assert (done.returncode, said in done.stderr) == (1 if said else 0, True), done.stderr
+    if said:
+        assert "'aiocircle download' begins anew" in done.stderr
+        assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_reader_of_records_may_stop_in_the_middle(run: Run, tmp_path: Path) -> None:
+    assert run("download", SLUG, "--latest", "-o", tmp_path / "out").returncode == 0
+    with Records(tmp_path / "out") as records:
+        stored = records.stored()
+        next(stored)
+    del stored  # a generator that cannot end in peace says so where only pytest hears it
