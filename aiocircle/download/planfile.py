@@ -37,6 +37,7 @@ from aiocircle.errors import ConfigurationError
 
 LINES = 500  # packed at once
 READ = 256 * 1024  # bytes read at once
+AGAIN = "make the plan again; what it has brought so far is kept"
 
 
 @frozen(eq=False)
@@ -131,12 +132,12 @@ class Plan:
                         continue
                     artifact = artifact_of(values)
                 except (KeyError, TypeError, ValueError, ConfigurationError):
-                    raise ConfigurationError(f"{self.path}, line {number}, is not of a plan") from None
+                    raise ConfigurationError(f"{self.path}, line {number}, is not of a plan", hint=AGAIN) from None
                 if job is None:
-                    raise ConfigurationError(f"{self.path}, line {number}: an artifact before its job")
+                    raise ConfigurationError(f"{self.path}, line {number}: an artifact before its job", hint=AGAIN)
                 count, total = count + 1, total + 1
                 gathered.append(artifact)
-        raise ConfigurationError(f"{self.path} was cut: its last line is missing", hint="make the plan again")
+        raise ConfigurationError(f"{self.path} was cut: its last line is missing", hint=AGAIN)
 
     async def _lines(self) -> AsyncGenerator[tuple[int, str], None]:
         number = 1
@@ -162,8 +163,11 @@ class Plan:
 
 
 def _first_line(path: Path) -> str:
-    with explained(str(path)), path.open(encoding="utf-8", errors="replace") as file:
-        return file.readline(READ)
+    with explained(str(path)):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ConfigurationError(f"{path} is no file, and a plan is read twice", hint="save it to a file first")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline(READ)
 
 
 class Packer:
