@@ -5,6 +5,7 @@ are divided by commas. A flag wins over its variable. The token has no flag, sin
 processes' arguments.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,12 @@ def more_than_zero(_type: Any, value: float | None) -> None:
     """Refuse 0, what is below, and what is no number."""
     if value is not None and not value > 0:
         raise ValueError("It must be more than 0.")
+
+
+def with_an_end(_type: Any, value: float) -> None:
+    """Refuse what is not more than 0, and what no clock comes to."""
+    if not 0 < value < math.inf:
+        raise ValueError("It must be more than 0, and have an end.")
 
 
 def not_negative(_type: Any, value: float) -> None:
@@ -74,7 +81,7 @@ class Connection:
         _connection("circle-token (default), bearer or basic.", metavar="SCHEME"),
     ] = "circle-token"
     connect_timeout: Annotated[
-        float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=more_than_zero)
+        float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=with_an_end)
     ] = 10.0
     stall_timeout: Annotated[
         float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=more_than_zero)
