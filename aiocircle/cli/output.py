@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import asdict, define
 
@@ -188,7 +188,7 @@ def shown_first(lines: Iterator[str], *, total: int | None = None) -> Iterator[s
         yield f"  and {more:,} more"
 
 
-def _write(stream: IO[str], line: str) -> None:
+def _write(stream: TextIO, line: str) -> None:
     """Write a line. Without its data a command is of no use, while it goes on when nobody takes what else it says."""
     try:
         try:
@@ -206,7 +206,7 @@ def _write(stream: IO[str], line: str) -> None:
         raise ReaderGoneError from None
 
 
-def _silence(stream: IO[str]) -> None:
+def _silence(stream: TextIO) -> None:
     """Let what is still buffered go nowhere, or the interpreter would complain about it at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())

@@ -47,7 +47,7 @@ class Source:
         workflow: The workflow's id.
         workflow_name: The workflow's name.
         branch: The pipeline's branch.
-        job: The job's number; ``None`` for the jobs of a workflow that could not be listed.
+        job: The job's number; ``None`` for the jobs of a workflow, or of a pipeline, that could not be listed.
         job_name: The job's name.
         node: The parallel node.
         path: Its name as listed; ``None`` for a listing.
@@ -69,7 +69,8 @@ class Source:
     def identity(self) -> str:
         """What tells it from every other artifact of its host."""
         if self.path is None:
-            return f"{self.slug}#{self.job if self.job is not None else self.workflow}"
+            pipeline = "" if self.pipeline is None else f"pipeline-{self.pipeline}"
+            return f"{self.slug}#{self.job or self.workflow or pipeline}"
         return f"{self.slug}#{self.job}/{self.node}/{self.path}"
 
     @classmethod

@@ -10,7 +10,8 @@ from aiocircle.testing import Simulator
 
 
 @pytest.mark.xfail(
-    strict=True, reason="sys.stdout and sys.stderr are None then, and aiocircle.cli.app.main puts nothing in their place"
+    strict=True,
+    reason="sys.stdout and sys.stderr are None then, and aiocircle.cli.app.main puts nothing in their place",
 )
 @pytest.mark.parametrize("closed", [1, 2])
 def test_a_download_needs_neither_standard_output_nor_error(
@@ -24,7 +25,7 @@ def test_a_download_needs_neither_standard_output_nor_error(
         cwd=environment["HOME"],
         stdout=None if closed == 1 else subprocess.PIPE,
         stderr=None if closed == 2 else subprocess.PIPE,
-        preexec_fn=lambda: os.close(closed),  # noqa: PLW1509 -- this process has no other thread that matters
+        preexec_fn=lambda: os.close(closed),
         check=False,
     )
     assert process.returncode == 0

@@ -281,7 +281,8 @@ def _with_full_disk(environment: dict[str, str], stream: str, *arguments: object
             [sys.executable, "-m", "aiocircle", *map(str, arguments)],
             env=environment,
             cwd=environment["HOME"],
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full},  # type: ignore[call-overload]
+            stdout=full if stream == "stdout" else subprocess.PIPE,
+            stderr=full if stream == "stderr" else subprocess.PIPE,
             text=True,
             check=False,
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -130,6 +131,33 @@ def test_retry_of_a_listing_leaves_other_files_their_names(run: Run, simulator: 
     for name in names:
         assert (out / name).read_bytes() == simulator.world.artifact_bytes(SLUG, 21, name)
     assert "4 files right" in run("verify", out).stdout
+
+
+def test_retry_goes_below_pipelines_and_workflows_that_could_not_be_listed(
+    run: Run, simulator: Simulator, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = simulator.world.add_job(SLUG, 20, [FakeArtifact("a", size=20)])
+    simulator.world.add_job(SLUG, 21, [FakeArtifact("b", size=30)], beside=first)
+    arguments = ("download", SLUG, "--all", "-o", out, "--retries", 0)
+    for place, failures in (
+        ("/pipeline/", 2),
+        ("/job", 2),
+    ):  # the workflows of two pipelines, the jobs of two workflows
+        simulator.faults.add("500", match=place)
+        assert run(*arguments).returncode == 9
+        assert f"0 files right, {failures} failed" in run("verify", out).stdout
+        simulator.faults.clear()
+        done = run("retry", out)
+        assert (done.returncode, "fetched     6 files" in done.stdout) == (0, True), done.stdout + done.stderr
+        assert "6 files right" in run("verify", out).stdout
+        assert run("retry", out).stdout == "nothing failed\n"
+        shutil.rmtree(out)
+    simulator.faults.add("500", match="/pipeline/")
+    assert run(*arguments).returncode == 9
+    simulator.faults.clear()
+    assert run(*arguments).returncode == 0, "a second download settles them as well"
+    assert run("retry", out).stdout == "nothing failed\n"
 
 
 def test_a_second_download_settles_what_failed_as_well(run: Run, simulator: Simulator, tmp_path: Path) -> None:
