@@ -23,6 +23,7 @@ from aiocircle.errors import AuthenticationError, ConfigurationError, ForbiddenE
 
 PREFIX = "AIOCIRCLE_"
 DEFAULT_HOST = "https://circleci.com"
+MOST_OFTEN = 2  # that a flag which is counted is worth being given
 
 # How far back Insights may look.
 Window = Literal["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"]
@@ -201,7 +202,7 @@ def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
 def _tokens(argument: Argument, variable: str, value: str) -> list[Token]:
     token = Token(keyword=variable, value=value, source="environment")
     if argument.parameter.count:
-        return [evolve(token, value="", implicit_value=1)] * (int(value) if value.isdecimal() else 1)
+        return [evolve(token, value="", implicit_value=1)] * (min(int(value), MOST_OFTEN) if value.isdecimal() else 1)
     if get_origin(argument.hint) is tuple:
         return [evolve(token, value=text, index=index) for index, text in enumerate(value.split(","))]
     return [token]

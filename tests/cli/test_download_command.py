@@ -221,6 +221,11 @@ def test_settings_come_from_variables_and_flags_win(aiocircle: Run, circleci: Si
     assert "GET " in aiocircle("me", AIOCIRCLE_HOST=circleci.url, AIOCIRCLE_VERBOSE="1").stderr
 
 
+def test_a_variable_that_is_counted_may_say_any_number(download: Run, circleci: Simulator) -> None:
+    said = download(SLUG, "--job", _job(circleci).number, "--dry-run", AIOCIRCLE_VERBOSE="99999").stderr
+    assert "list artifacts: page 1" in said
+
+
 def test_the_defaults_are_the_librarys() -> None:
     from aiocircle import DownloadOptions, RetryPolicy, Timeouts
     from aiocircle.cli.download import USUAL_FILES

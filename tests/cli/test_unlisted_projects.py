@@ -15,8 +15,8 @@ SLUG, OTHER = "gh/acme/web", "gh/acme/api"
 
 @pytest.mark.xfail(
     strict=True,
-    reason="no row of the ledger stands for a project, and aiocircle.download.downloader calls the run finished all the "
-    "same: where a ListingFailed has no job, Download._items has to make it incomplete (_is_complete = False)",
+    reason="no row of the ledger stands for a project, and aiocircle.download.downloader calls the run finished "
+    "all the same: where a ListingFailed has no job, Download._items has to make it incomplete (_is_complete = False)",
 )
 def test_retry_and_verify_know_of_a_project_that_could_not_be_listed(
     aiocircle: Run, circleci_factory: CircleciFactory, tmp_path: Path
