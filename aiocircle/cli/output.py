@@ -51,7 +51,10 @@ class Output:
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
         """Write an object as a line of JSON."""
-        self.data(without_secrets(json.dumps({"type": kind, **values}, ensure_ascii=True)))
+        text = json.dumps({"type": kind, **values}, ensure_ascii=True)
+        if without_secrets(text) != text:  # seldom; what is taken out of the text might be a part of JSON's own
+            text = json.dumps(_each_without_secrets(json.loads(text)), ensure_ascii=True)
+        self.data(text)
 
     def json(self, value: Any, *, pretty: bool = False) -> None:
         """Write a JSON value as it came from the host: signed addresses in it are what was asked for."""
@@ -110,6 +113,14 @@ def hide(token: Token) -> None:
 def without_secrets(text: str) -> str:
     """Return text without hidden tokens, and without what else looks like a secret."""
     return redact(text, *_HIDDEN)
+
+
+def _each_without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {without_secrets(key): _each_without_secrets(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_each_without_secrets(one) for one in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def fit(text: str) -> str:

@@ -266,6 +266,17 @@ def test_no_secret_is_ever_said(aiocircle: Run, circleci: Simulator, fault: str)
     assert circleci.stats.leaks == 0
 
 
+def test_lines_of_json_are_json_whatever_is_taken_out_of_them(
+    aiocircle: Run, circleci_factory: CircleciFactory
+) -> None:
+    world = World(pipelines=0)
+    world.add_job(SLUG, 3, [FakeArtifact(name, size=3) for name in ('a?token="x"', "b?sig=hush", "../?token=")])
+    result = aiocircle("download", SLUG, "--job", 3, "--host", circleci_factory(world).url, "--json")
+    *items, report = _objects(result)
+    assert {one["path"] for one in items} == {'a?token="x"', "b?sig=***", "../?token="}
+    assert report["failed"] == 1
+
+
 def test_a_reader_that_goes_away_ends_the_run_quietly(
     start: Callable[..., "subprocess.Popen[str]"], circleci_factory: CircleciFactory
 ) -> None:
