@@ -12,7 +12,7 @@ from aiocircle.download.paths import OWN_DIRECTORY
 from aiocircle.download.stores import Store
 from aiocircle.errors import ConfigurationError, StoreError
 
-_BUCKET = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
+_BUCKET = re.compile(r"(s3|gs|az):/", re.IGNORECASE)  # with one slash it is a mistake, and no directory's name
 _OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WHICH_ENDPOINT = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT")
 _OTHER_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "GOOGLE_BASE_URL")  # no part of the text where they are not set
