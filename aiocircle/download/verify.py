@@ -70,8 +70,9 @@ def verify(output: str | Path, state: Path | None = None) -> Iterator[Verified]:
         while batch := list(islice(stored, AT_ONCE)):
             yield from readers.map(lambda one: _verified(read, one), batch)
         for failed in records.failed():
-            name = failed.target or failed.source.path or f"the listing of {failed.source.identity}"
-            yield Verified(target=name, status="failed", reason=failed.reason)
+            source = failed.source
+            name = f"the listing of {source.identity}" if source.path is None else source.path or source.identity
+            yield Verified(target=failed.target or name, status="failed", reason=failed.reason)
 
 
 @contextmanager

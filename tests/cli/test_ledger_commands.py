@@ -250,6 +250,14 @@ def test_retry_says_what_the_host_lists_no_longer(run: Run, simulator: Simulator
     assert run("retry", out).stdout == "nothing failed\n"
 
 
+def test_an_artifact_without_a_name_is_not_called_a_listing(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    simulator.faults.add("name-empty", match="/7/artifacts")
+    assert run("download", SLUG, "--job", 7, "-o", tmp_path / "out").returncode == 9
+    said = run("verify", tmp_path / "out").stdout
+    assert "failed   gh/acme/web#7/1/: names no file" in said
+    assert "the listing" not in said
+
+
 def test_the_manifest_tells_where_every_byte_comes_from(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
     simulator.faults.add("forbidden-403", match="/d/b")
