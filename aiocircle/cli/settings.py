@@ -5,6 +5,7 @@ are divided by commas. A flag wins over its variable. The token has no flag, sin
 processes' arguments.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from aiocircle.errors import AuthenticationError, ConfigurationError, ForbiddenE
 
 PREFIX = "AIOCIRCLE_"
 DEFAULT_HOST = "https://circleci.com"
+MOST_OFTEN = 2  # that a flag which is counted is worth being given
 
 # How far back Insights may look.
 Window = Literal["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"]
@@ -38,6 +40,12 @@ def more_than_zero(_type: Any, value: float | None) -> None:
     """Refuse 0, what is below, and what is no number."""
     if value is not None and not value > 0:
         raise ValueError("It must be more than 0.")
+
+
+def with_an_end(_type: Any, value: float) -> None:
+    """Refuse what is not more than 0, and what no clock comes to."""
+    if not 0 < value < math.inf:
+        raise ValueError("It must be more than 0, and have an end.")
 
 
 def not_negative(_type: Any, value: float) -> None:
@@ -74,7 +82,7 @@ class Connection:
         _connection("circle-token (default), bearer or basic.", metavar="SCHEME"),
     ] = "circle-token"
     connect_timeout: Annotated[
-        float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=more_than_zero)
+        float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=with_an_end)
     ] = 10.0
     stall_timeout: Annotated[
         float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=more_than_zero)
@@ -194,7 +202,7 @@ def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
 def _tokens(argument: Argument, variable: str, value: str) -> list[Token]:
     token = Token(keyword=variable, value=value, source="environment")
     if argument.parameter.count:
-        return [evolve(token, value="", implicit_value=1)] * (int(value) if value.isdecimal() else 1)
+        return [evolve(token, value="", implicit_value=1)] * (min(int(value), MOST_OFTEN) if value.isdecimal() else 1)
     if get_origin(argument.hint) is tuple:
         return [evolve(token, value=text, index=index) for index, text in enumerate(value.split(","))]
     return [token]

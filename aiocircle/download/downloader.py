@@ -359,6 +359,7 @@ class Download:
                         self._notes.add(outcome_of(step))
                     case ListingFailed(job=job, error=error):
                         whole = None if job is None else source_of(job)
+                        self._is_complete = self._is_complete and whole is not None  # what it hides has no record
                         self._notes.failure(outcome_of(step), whole, error, self._layout.template)
                         lost = lost + 1 if isinstance(error, TransportError) else 0
                         if lost >= BROKEN_IN_A_ROW:

@@ -6,12 +6,8 @@ that escapes them, and as JSON in which no character can end its element; the sc
 """
 
 import base64
-import errno
 import hashlib
 import json
-import os
-import secrets
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +17,7 @@ from attrs import frozen
 
 from aiocircle._version import __version__
 from aiocircle.download.records import LEDGER
-from aiocircle.download.stores import explained
+from aiocircle.download.replacing import replacing
 from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.rows import RawRow
 from aiocircle.export.tables import TABLES
@@ -86,7 +82,8 @@ def write_report(directory: str | Path, to: str | Path) -> Written:
         hint = "give the directory that 'aiocircle export' or 'aiocircle download' wrote to (-o)"
         raise StoreError(f"{directory}: there is neither an export nor a download", hint=hint)
     text = _render(template, _page(directory, *((path if path in found else None) for path in (export, ledger))))
-    _replace(to, text)
+    with replacing(to) as file:
+        file.write(text)
     return Written(path=to, size=len(text), has_export=export in found, has_download=ledger in found)
 
 
@@ -180,17 +177,3 @@ def _digest(text: str) -> str:
 
 def _own(name: str) -> str:
     return files("aiocircle.report").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _replace(to: Path, text: bytes) -> None:
-    part = to.parent / f".aiocircle-report-{secrets.token_hex(4)}"
-    try:
-        with explained(str(to), fatal=True):
-            if to.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            with part.open("xb") as file:
-                file.write(text)
-            part.replace(to)
-    finally:
-        with suppress(OSError):  # where it could not be made it need not be removed
-            part.unlink(missing_ok=True)
