@@ -118,6 +118,8 @@ class Client(Namespaces):
     async def __aenter__(self) -> Self:
         if self._root is not None:
             raise ConfigurationError("a client from with_options() is open as long as the one it was made from")
+        if self._session is not None:
+            raise ConfigurationError("the client is open already")
         limiter = RateLimiter(
             clock=self._clock,
             random=random.random,
@@ -126,7 +128,7 @@ class Client(Namespaces):
             identity=budget_identity(self._token, self.host),
         )
         reach = Reach(urlsplit(self.host).hostname or "")
-        session = Session(
+        self._session = session = Session(
             Transport(self._given_session, trust_env=self._trust_env, reach=reach),
             limiter,
             origin=self.host,
@@ -140,8 +142,11 @@ class Client(Namespaces):
             on_event=self._on_event,
             reach=reach,
         )
-        await session.__aenter__()
-        self._session = session
+        try:
+            await session.__aenter__()
+        except BaseException:
+            self._session = None
+            raise
         return self
 
     async def __aexit__(

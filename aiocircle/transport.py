@@ -24,12 +24,12 @@ from aiocircle.bulk.inflow import Inflow
 from aiocircle.bulk.line import DripError, OverrunError, Reply
 from aiocircle.errors import (
     AioCircleError,
-    ConfigurationError,
     ConnectError,
     DeadlineError,
     InterruptedBodyError,
     TransportError,
     UnsafeAddressError,
+    closed_in_use,
 )
 from aiocircle.nearby import Reach
 from aiocircle.ratelimit.facts import RateFacts
@@ -264,9 +264,7 @@ class Transport:
             ConfigurationError: The client, or the session that it was given, is closed.
         """
         if self._session.closed:
-            raise ConfigurationError(
-                "the client was closed while it was in use", hint="end what uses it before 'async with Client()' ends"
-            )
+            raise closed_in_use()
         limits = self._limits.get((timeouts, bulk)) or self._limits_of(timeouts, bulk=bulk)
         response: aiohttp.ClientResponse | Reply
         try:

@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis_server import RedisServer
 from shared_settings import LIMIT, ORIGIN, Make, Setting, makes
 
+from aiocircle.errors import ConfigurationError
 from aiocircle.events import LimiterStoreBack, LimiterStoreLost
 from aiocircle.ratelimit.limiter import Route
 from aiocircle.ratelimit.record import UNSEEN
@@ -283,7 +284,8 @@ async def test_closing_leaves_neither_task_nor_thread_nor_entry(make: Make) -> N
     await setting.limiters.pop(process).aclose()
     record = await setting.record()
     assert (record.members, record.tickets) == ({}, {})
-    await asyncio.wait(waiting)
+    ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert [type(error) for error in ended if isinstance(error, BaseException)] == [ConfigurationError] * len(ended)
     await setting.limiters.pop(other).aclose()
     assert asyncio.all_tasks() == tasks
     new = [thread for thread in set(threading.enumerate()) - threads if "aiocircle" in thread.name]
