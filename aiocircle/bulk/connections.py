@@ -24,13 +24,15 @@ class Connections:
     Args:
         session: Whose connector makes them.
         read_buffer: Bytes that each may receive ahead of its reader.
+        kept: Seconds for which one that is not used is kept.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, read_buffer: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, read_buffer: int, kept: float = KEPT_SECONDS) -> None:
         self.landed = bytearray(read_buffer)
         self.landing = memoryview(self.landed)
         self._session = session
         self._read_buffer = read_buffer
+        self._kept_seconds = kept
         self._idle: dict[str, list[Line]] = {}
         self._busy: set[Line] = set()
         self._watch: asyncio.TimerHandle | None = None
@@ -51,12 +53,13 @@ class Connections:
             stall = limits.sock_read or NEVER
             if self._watch is None:
                 self._watch_soon(stall)
-            return await line.ask(self._request(origin, url, headers), stall, min_rate * (limits.sock_read or 0.0))
+            self._post(line, self._request(origin, url, headers))  # no frame that waits has it: the token is in there
+            return await line.answer(stall, min_rate * (limits.sock_read or 0.0))
         except BaseException:
             self.drop(line)
             raise
 
-    def post(self, line: Line, request: bytes) -> None:
+    def _post(self, line: Line, request: bytes) -> None:
         """Send a request together with those of the same moment.
 
         A host that has just gone to sleep for want of requests is woken by each of them, and that costs the sender more
@@ -114,7 +117,7 @@ class Connections:
         idle = self._idle.get(origin)
         while idle:
             line = idle.pop()
-            if line.take_back() and self.now() - line.idle_since < KEPT_SECONDS:
+            if line.take_back() and self.now() - line.idle_since < self._kept_seconds:
                 return line
             line.connection.close()
         return None
@@ -124,14 +127,20 @@ class Connections:
         self._watch = asyncio.get_running_loop().call_later(period, self._look)
 
     def _look(self) -> None:
-        """Fail what has waited for too long, and look again later if there is anything to look at."""
+        """Fail what has waited for too long, close what was idle for too long, and look again if there is more."""
         self._watch = None
         now = self.now()
         for line in self._busy:
             if (fault := line.fault(now)) is not None:
                 line.fail(fault)
-        if self._busy:
-            self._watch_soon(min(line.stall for line in self._busy))
+        for origin, idle in tuple(self._idle.items()):
+            self._idle[origin] = [line for line in idle if now - line.idle_since < self._kept_seconds]
+            for line in idle[: len(idle) - len(self._idle[origin])]:  # who was used last stands last
+                line.connection.close()
+            if not self._idle[origin]:
+                del self._idle[origin]
+        if self._busy or self._idle:
+            self._watch_soon(min((line.stall for line in self._busy), default=NEVER))
 
     async def _connect(self, url: URL, origin: str, limits: aiohttp.ClientTimeout) -> Line:
         connector = self._session.connector
