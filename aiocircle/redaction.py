@@ -57,7 +57,7 @@ def safe_url(url: str) -> str:
         scheme, rest = "", address
     authority, slash, path = rest.partition("/")
     match = _AUTHORITY.fullmatch(authority)
-    if separator and match is None:
+    if match is None and (separator or (authority and not path)):
         return "<malformed address>"
     host = match["host"] if match else ""
     shown = f"{scheme}{separator}{host}{slash}{path}"
