@@ -237,7 +237,7 @@ class Client(Namespaces):
             idempotent=idempotent,
             accept=accept,
         )
-        call = Call(session.ask(request))
+        call: Call[Any] = Call(session.ask(request))
         return await (call if within is None else call.within(within)).response()
 
     def download(

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self, TypeVar
 
 from attrs import define, evolve
+from multidict import CIMultiDict
 from yarl import URL
 
 from aiocircle.addresses import origin_named, parse_address
@@ -188,6 +189,9 @@ class Session:
         Raises:
             ConfigurationError: Something in it cannot be sent.
         """
+        method = method.upper()
+        if not (method.isascii() and method.isalpha()):
+            raise ConfigurationError(f"{method!r} is no HTTP method")
         if not path.startswith("/"):
             raise ConfigurationError(f"the path {path!r} does not begin with a slash")
         root = "" if path.startswith("/api/") else API_PATH
@@ -229,7 +233,7 @@ class Session:
                 value = parse_json(body, what=request.operation, hide=self._hide)
             return Response(
                 status=answer.status,
-                headers=answer.headers,
+                headers=CIMultiDict(answer.headers),  # which, unlike theirs, can be copied and pickled
                 value=value,
                 json=None if is_text else value,
                 rate=answer.rate or RateFacts(),

@@ -1,7 +1,11 @@
 """What a call gives besides its value, and what has no method: whole answers, time limits, other settings."""
 
 import asyncio
+import copy
+import gc
 import json
+import pickle
+import warnings
 from collections.abc import Iterable
 
 import pytest
@@ -51,6 +55,30 @@ async def test_a_call_can_be_gathered_put_in_a_task_and_waited_for() -> None:
             task = group.create_task(me())
         users = [task.result(), *await asyncio.gather(me(), me()), await asyncio.wait_for(me(), 5)]
     assert [user.login for user in users] == ["octo"] * 4
+
+
+@pytest.mark.parametrize("kind", ["value", "response", "limited"])
+async def test_a_call_that_is_cancelled_before_its_first_step_leaves_nothing(kind: str) -> None:
+    async with always(reply(200, USER)) as host, opened(host.url) as seen:
+        call = seen.client.users.me()
+        begun = call if kind == "value" else call.response() if kind == "response" else call.within(5).response()
+        task: asyncio.Task[object] = asyncio.create_task(begun)
+        task.cancel()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            del call, begun, task
+            gc.collect()
+    assert (warned, host.asked) == ([], [])
+
+
+async def test_an_answer_is_copied_and_pickled() -> None:
+    async with always(reply(200, USER, X_A="b")) as host, opened(host.url) as seen:
+        answer = await seen.client.users.me().response()
+    for other in (pickle.loads(pickle.dumps(answer)), copy.deepcopy(answer), copy.copy(answer)):
+        assert other == answer
+        assert other.headers["x-a"] == "b"
 
 
 async def test_a_call_that_nobody_awaits_is_not_silently_lost() -> None:
@@ -138,6 +166,16 @@ async def test_anything_of_the_host_can_be_asked_for_by_its_path() -> None:
     ]
     assert json.loads(host.asked[1].body) == {"a": None}
     assert host.asked[0].headers["circle-token"] == TOKEN
+
+
+async def test_a_method_is_one_in_any_case_or_an_error_in_words() -> None:
+    answers = iter([reply(500), reply(302, Location="/there"), reply()])
+    async with RawHost(lambda _asked: next(answers)) as host, opened(host.url) as seen:
+        await seen.client.request("get", "/x")  # repeated and followed, as GET is
+        for odd in ("", "GE T", "GET\r\n", "GÉT"):
+            with pytest.raises(ConfigurationError, match="no HTTP method"):
+                await seen.client.request(odd, "/x")
+    assert [asked.method for asked in host.asked] == ["GET"] * 3
 
 
 async def test_text_is_text_when_it_was_asked_for() -> None:

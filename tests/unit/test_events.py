@@ -11,7 +11,7 @@ def test_a_handler_that_names_kinds_is_asked_for_them_and_nobody_else() -> None:
     def some(_event: object) -> None: ...
 
     some.kinds = frozenset({ListingEnded})  # type: ignore[attr-defined]
-    assert kinds_of(some) == kinds_of(guarded(some)) == {ListingEnded}
+    assert kinds_of(some) == kinds_of(guarded(some)) == frozenset({ListingEnded})
     assert kinds_of(lambda _event: None) is None
     assert kinds_of(ignore) == frozenset()
 
