@@ -194,19 +194,30 @@ class Session:
             raise ConfigurationError(f"{method!r} is no HTTP method")
         if not path.startswith("/"):
             raise ConfigurationError(f"the path {path!r} does not begin with a slash")
+        if "#" in path:
+            raise ConfigurationError(f"the path {path!r} has a fragment, which is not sent", hint="quote it: %23")
+        if not (accept.isascii() and accept.isprintable()):
+            raise ConfigurationError(f"{accept!r} is no media type")
         root = "" if path.startswith("/api/") else API_PATH
+        more = query_text(query or {})
         headers = {"Accept": accept, "User-Agent": USER_AGENT}
         if body is not None:
             headers["Content-Type"] = JSON
         return Request(
             operation=operation,
-            url=parse_address(f"{self.origin}{root}{path}{query_text(query or {})}"),
+            url=self._url(f"{root}{path}{more.replace('?', '&', 1) if '?' in path else more}"),
             method=method,
             group=group,
             headers=headers,
             body=None if body is None else json.dumps(json_value(body)).encode(),
             idempotent=method in IDEMPOTENT_METHODS if idempotent is None else idempotent,
         )
+
+    def _url(self, target: str) -> URL:
+        try:
+            return parse_address(f"{self.origin}{target}")
+        except UnsafeAddressError:
+            raise ConfigurationError(f"the path {target!r} holds what no address can", hint="quote it") from None
 
     async def ask(self, request: Request) -> Response[Any]:
         """Send a request to the API and return its answer, whose value is JSON, or ``None`` where the body is empty.

@@ -205,6 +205,23 @@ async def test_a_path_cannot_lead_to_another_host(path: str) -> None:
     assert len(host.asked) == 3
 
 
+async def test_a_query_may_stand_in_the_path_and_beside_it() -> None:
+    async with always(reply()) as host, opened(host.url) as seen:
+        await seen.client.request("GET", "/x?a=%3F", query={"b": "?"})
+        await seen.client.request("GET", "/x?a=b")
+    assert [asked.target for asked in host.asked] == ["/api/v2/x?a=%3F&b=%3F", "/api/v2/x?a=b"]
+
+
+@pytest.mark.parametrize("path", ["/c#/artifacts", "/a\nb", "/\ud800"])
+async def test_a_path_that_cannot_be_sent_whole_is_refused_in_words(path: str) -> None:
+    async with always(reply()) as host, opened(host.url) as seen:
+        with pytest.raises(ConfigurationError, match="the path"):
+            await seen.client.request("GET", path)
+        with pytest.raises(ConfigurationError, match="media type"):
+            await seen.client.request("GET", "/x", accept="text/plain\r\nX-A: b")
+    assert not host.asked
+
+
 async def test_a_request_can_have_a_time_limit() -> None:
     async with RawHost(lambda _asked: [Hang()]) as host, opened(host.url) as seen:
         with pytest.raises(DeadlineError):
