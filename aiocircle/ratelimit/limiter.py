@@ -164,7 +164,13 @@ class RateLimiter:
                 await self._store.open()
 
     async def refresh(self, *origins: str) -> None:
-        """Read what others who share the store know of these origins and of those in use, and send nothing."""
+        """Read what others who share the store know of these origins and of those in use, and send nothing.
+
+        Raises:
+            ConfigurationError: The client was closed.
+        """
+        if self._closed:
+            raise closed_in_use()
         for origin in origins:
             self._lane(Route(origin))
         for lane in list(self._lanes.values()):

@@ -43,6 +43,9 @@ async def test_what_comes_after_the_end_is_an_error_at_once(tmp_path: Path, *, s
     async with RawHost(refusing) as host:
         async with opened(host.url, limiter=limiter) as seen:
             await seen.get()
+            limits = seen.limiter
+        with pytest.raises(ConfigurationError, match=CLOSED):
+            await limits.refresh(host.url)  # which would leave the store's thread behind
         for path in ("/me", "/elsewhere"):
             with pytest.raises(ConfigurationError, match=CLOSED):
                 await asyncio.wait_for(seen.get(path), 5)

@@ -148,6 +148,28 @@ async def test_a_file_that_several_make_at_the_same_moment_is_lost_to_none(tmp_p
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("made_anew", [False, True])
+async def test_a_file_that_is_removed_is_lost_also_to_who_finds_another_at_its_place(
+    tmp_path: Path, *, made_anew: bool
+) -> None:
+    """Or two halves of the processes would each spend the whole budget, from two files of one name."""
+    path = tmp_path / "limits.db"
+    stores = [SQLiteStore(path, time.monotonic) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    path.unlink()
+    if made_anew:
+        await stores[1].open()
+        await stores[1].swap("key", None, Kept("a", b"1"))
+    with pytest.raises(StoreLostError, match="removed"):
+        await stores[0].read("key")
+    await stores[0].open()
+    assert await stores[0].read("key") == (Kept("a", b"1") if made_anew else Kept())
+    for store in stores:
+        await store.close()
+
+
+@pytest.mark.anyio
 async def test_a_dead_process_holds_the_others_up_for_two_seconds_at_most(make: Make) -> None:
     setting = Setting(make)
     dying, living = await setting.start(), await setting.start()
