@@ -13,7 +13,6 @@ from raw_host import TOKEN, Asked, Hang, Part, RawHost, opened, reply
 
 from aiocircle import UNSET, Client, RetryPolicy, Timeouts
 from aiocircle.api import Message, PipelineNotTriggered, PipelineTriggered
-from aiocircle.client import _IDENTIFIER
 from aiocircle.errors import (
     ConfigurationError,
     DeadlineError,
@@ -228,9 +227,21 @@ async def test_a_request_can_have_a_time_limit() -> None:
             await seen.client.request("GET", "/x", within=0.05)
 
 
-def test_numbers_and_ids_do_not_make_groups_of_their_own() -> None:
-    path = f"/api/v1.1/project/gh/acme/web2/123/{ID}/x9/7"
-    assert _IDENTIFIER.sub("/{id}", path) == "/api/v1.1/project/gh/acme/web2/{id}/{id}/x9/{id}"
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        (f"/api/v1.1/project/gh/acme/web2/123/{ID}/x9/7", "/api/v1.1/project/{slug}/{id}/{id}/x9/{id}"),
+        ("/project/circleci/a%2Fb/c/pipeline?page-token=x/y", "/project/{slug}/pipeline"),
+        ("/insights/time-series/gh/acme/web/workflows/build/jobs", "/insights/time-series/{slug}/workflows/build/jobs"),
+        ("/insights/gh/acme/web/branches", "/insights/{slug}/branches"),
+        ("/project", "/project"),
+        ("/me?x=1", "/me"),
+    ],
+)
+async def test_things_of_one_kind_are_one_group(path: str, group: str) -> None:
+    async with always(reply()) as host, opened(host.url) as seen:
+        await seen.client.request("GET", path)
+        assert [bucket.groups for bucket in seen.limiter.snapshot()] == [(group,)]
 
 
 # --- other settings --------------------------------------------------------------------------------------------------
