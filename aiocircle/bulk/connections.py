@@ -24,7 +24,7 @@ class Connections:
     Args:
         session: Whose connector makes them.
         read_buffer: Bytes that each may receive ahead of its reader.
-        kept: Seconds for which one that is not used is kept.
+        kept: Seconds for which one that is not used may be used again; it is closed within as many more.
     """
 
     def __init__(self, session: aiohttp.ClientSession, read_buffer: int, kept: float = KEPT_SECONDS) -> None:
@@ -36,6 +36,7 @@ class Connections:
         self._idle: dict[str, list[Line]] = {}
         self._busy: set[Line] = set()
         self._watch: asyncio.TimerHandle | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
         self._spare: list[bytearray] = []
         self._heads: dict[str, tuple[Mapping[str, str], bytes]] = {}
         self._outbox: list[tuple[asyncio.Transport, bytes]] = []
@@ -80,6 +81,8 @@ class Connections:
             self._busy.discard(line)
             line.idle_since = self.now()
             self._idle.setdefault(line.origin, []).append(line)
+            if self._sweeping is None:
+                self._sweep_soon()
         else:
             self.drop(line)
 
@@ -90,8 +93,9 @@ class Connections:
 
     def close(self) -> None:
         """Close all connections."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._sweeping):
+            if timer is not None:
+                timer.cancel()
         for line in [*self._busy, *(line for idle in self._idle.values() for line in idle)]:
             line.connection.close()
         self._idle.clear()
@@ -127,20 +131,31 @@ class Connections:
         self._watch = asyncio.get_running_loop().call_later(period, self._look)
 
     def _look(self) -> None:
-        """Fail what has waited for too long, close what was idle for too long, and look again if there is more."""
+        """Fail what has waited for too long, and look again later if there is anything to look at."""
         self._watch = None
         now = self.now()
         for line in self._busy:
             if (fault := line.fault(now)) is not None:
                 line.fail(fault)
+        if self._busy:
+            self._watch_soon(min(line.stall for line in self._busy))
+
+    def _sweep_soon(self) -> None:
+        self._sweeping = self._loop.call_later(self._kept_seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long, and come again if something is left."""
+        self._sweeping = None
+        oldest = self.now() - self._kept_seconds
         for origin, idle in tuple(self._idle.items()):
-            self._idle[origin] = [line for line in idle if now - line.idle_since < self._kept_seconds]
-            for line in idle[: len(idle) - len(self._idle[origin])]:  # who was used last stands last
-                line.connection.close()
+            for line in idle:
+                if line.idle_since <= oldest:
+                    line.connection.close()
+            self._idle[origin] = [line for line in idle if line.idle_since > oldest]
             if not self._idle[origin]:
                 del self._idle[origin]
-        if self._busy or self._idle:
-            self._watch_soon(min((line.stall for line in self._busy), default=NEVER))
+        if self._idle:
+            self._sweep_soon()
 
     async def _connect(self, url: URL, origin: str, limits: aiohttp.ClientTimeout) -> Line:
         connector = self._session.connector
