@@ -78,7 +78,9 @@ def origin_named(url: URL) -> str:
 
 def _url_of(text: str, base: URL | None) -> URL | None:
     try:
-        url = URL(text if SENDABLE.fullmatch(text) else quote(text, safe=PRINTABLE), encoded=True)
+        if not SENDABLE.fullmatch(text):  # a surrogate is a byte that was no UTF-8, as aiohttp gives it
+            text = quote(text, safe=PRINTABLE, errors="surrogateescape")
+        url = URL(text, encoded=True)
         if base is not None and not url.scheme:
             url = base.join(url)
         usable = _is_usable(url.scheme, url.raw_authority)

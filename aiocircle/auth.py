@@ -140,10 +140,22 @@ class AuthScheme(enum.Enum):
             return {}
         value = token.reveal()
         if self is AuthScheme.CIRCLE_TOKEN:
-            return {"Circle-Token": value}
+            return {"Circle-Token": _Unshown(value)}
         if self is AuthScheme.BEARER:
-            return {"Authorization": f"Bearer {value}"}
-        return {"Authorization": f"Basic {basic(value)}"}
+            return {"Authorization": _Unshown(f"Bearer {value}")}
+        return {"Authorization": _Unshown(f"Basic {basic(value)}")}
+
+
+class _Unshown(str):
+    """A header's value that no ``repr`` shows: who reports an error with its frames' variables writes that of headers.
+
+    It stays what it is in aiohttp's hands as well, whose frames a cancellation passes through.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"'{HIDDEN}'"
 
 
 def basic(value: str) -> str:

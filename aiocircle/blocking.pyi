@@ -1381,7 +1381,7 @@ class BlockingClient:
             query: Parameters; ``None`` is left out, an array repeats its key, times and UUIDs are spelled.
             body: A JSON value; models, times and UUIDs in it are spelled.
             accept: The media type to ask for.
-            group: What shares a budget with this; without it the path, its numbers and ids taken out.
+            group: What shares a budget with this; without it the path, its query, slug, numbers and ids taken out.
             idempotent: Carrying it out twice does no harm; without it the method decides.
             within: Seconds for all of it, waits and repetitions included.
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "https://circleci.com"
 DEFAULT_MAX_WAIT = 300.0
 
+_SLUG = re.compile(r"^((?:/api/[^/]+)?/(?:project|insights(?:/pages|/time-series)?))/[^/]+/[^/]+/[^/]+")
 _IDENTIFIER = re.compile(r"/(?:[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)", re.IGNORECASE)
 
 
@@ -118,6 +119,8 @@ class Client(Namespaces):
     async def __aenter__(self) -> Self:
         if self._root is not None:
             raise ConfigurationError("a client from with_options() is open as long as the one it was made from")
+        if self._session is not None:
+            raise ConfigurationError("the client is open already")
         limiter = RateLimiter(
             clock=self._clock,
             random=random.random,
@@ -126,7 +129,7 @@ class Client(Namespaces):
             identity=budget_identity(self._token, self.host),
         )
         reach = Reach(urlsplit(self.host).hostname or "")
-        session = Session(
+        self._session = session = Session(
             Transport(self._given_session, trust_env=self._trust_env, reach=reach),
             limiter,
             origin=self.host,
@@ -140,8 +143,11 @@ class Client(Namespaces):
             on_event=self._on_event,
             reach=reach,
         )
-        await session.__aenter__()
-        self._session = session
+        try:
+            await session.__aenter__()
+        except BaseException:
+            self._session = None
+            raise
         return self
 
     async def __aexit__(
@@ -208,7 +214,7 @@ class Client(Namespaces):
             query: Parameters; ``None`` is left out, an array repeats its key, times and UUIDs are spelled.
             body: A JSON value; models, times and UUIDs in it are spelled.
             accept: The media type to ask for.
-            group: What shares a budget with this; without it the path, its numbers and ids taken out.
+            group: What shares a budget with this; without it the path, its query, slug, numbers and ids taken out.
             idempotent: Carrying it out twice does no harm; without it the method decides.
             within: Seconds for all of it, waits and repetitions included.
 
@@ -226,13 +232,13 @@ class Client(Namespaces):
             f"{method} {path}",
             method,
             path,
-            group=_IDENTIFIER.sub("/{id}", path) if group is None else group,
+            group=_group_of(path) if group is None else group,
             query=query,
             body=body,
             idempotent=idempotent,
             accept=accept,
         )
-        call = Call(session.ask(request))
+        call: Call[Any] = Call(session.ask(request))
         return await (call if within is None else call.within(within)).response()
 
     def download(
@@ -321,6 +327,11 @@ class Client(Namespaces):
         if self._root is None:
             return session
         return session.adapted(policy=self._retry, timeouts=self._timeouts, max_wait=self._max_wait)
+
+
+def _group_of(path: str) -> str:
+    """Return what things of one kind have in common; a group for each of them would grow without end."""
+    return _IDENTIFIER.sub("/{id}", _SLUG.sub(r"\1/{slug}", path.partition("?")[0]))
 
 
 def _parse_store(text: str) -> "StoreAddress":

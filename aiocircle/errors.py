@@ -69,6 +69,13 @@ class ConfigurationError(AioCircleError):
     code = "configuration"
 
 
+def closed_in_use() -> ConfigurationError:
+    """Return the error of what a client is asked for while it closes, or later."""
+    return ConfigurationError(
+        "the client was closed while it was in use", hint="end what uses it before 'async with Client()' ends"
+    )
+
+
 class TransportError(AioCircleError):
     """No usable HTTP answer arrived. Repeating an idempotent request may help."""
 

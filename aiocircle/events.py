@@ -194,7 +194,8 @@ def kinds_of(handler: EventHandler) -> frozenset[type] | None:
 
     What nobody looks at need not be made, which matters for what happens with every file.
     """
-    return frozenset() if handler is ignore else getattr(handler, "kinds", None)
+    kinds = frozenset() if handler is ignore else getattr(handler, "kinds", None)
+    return kinds if isinstance(kinds, frozenset) else None  # a mock, for one, has any attribute
 
 
 def ignore(_event: Event) -> None:

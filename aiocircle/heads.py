@@ -16,6 +16,8 @@ _FIRST = rb"HTTP/1\.1 ([2-5]\d\d)(?: [ !-~\x80-\xff]*)?\r\n"
 _FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ \t!-~\x80-\xff]*+(?<![ \t])\r\n"
 _HEAD = re.compile(_FIRST + rb"((?:" + _FIELD + rb")*+)\r\n")
 _NAME_AND_VALUE = re.compile(r"([^:]+):[ \t]*([^\r]*)\r\n")
+_BEGINNING = b"HTTP/1.1 "
+_BARE = re.compile(rb"(?<!\r)\n")
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 _BODILESS = frozenset({204, 205, 304})
 
@@ -37,6 +39,14 @@ class Head:
     length: int
     end: int
     keeps: bool
+
+
+def may_be_usual(data: bytes) -> bool:
+    """Tell whether ``data``, which has no empty line yet, may be how a usual head begins.
+
+    What cannot be one is not waited for: lines that end oddly have an end that only the parser knows.
+    """
+    return _BEGINNING.startswith(data[: len(_BEGINNING)]) and not _BARE.search(data)
 
 
 def read_head(data: bytes | bytearray | memoryview, end: int) -> Head | None:

@@ -18,6 +18,7 @@ import atexit
 import copy
 import functools
 import inspect
+import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
@@ -47,6 +48,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = ExitStack()
         self._thread: int | None = None
+        self._process: int | None = None
         self._calls: set[_Call[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sources: set[AsyncGenerator[Any, None]] = set()
@@ -64,13 +66,19 @@ class LoopThread:
             portal.call(thing.__aenter__)
             stack.callback(portal.call, self._end, thing)
             self._thread = portal.call(threading.get_ident)
+            self._process = os.getpid()
             atexit.register(self.close)
             loop = portal.call(asyncio.get_running_loop)
             self._ending = stack.pop_all()
             self._loop = loop
 
     def close(self) -> None:
-        """Cancel what runs, leave the thing, end the thread. Nothing happens if that was done before."""
+        """Cancel what runs, leave the thing, end the thread. Nothing happens if that was done before.
+
+        In a forked process there is no such thread to wait for, and what is open belongs to the other process.
+        """
+        if self._process != os.getpid():
+            return
         if self._loop is not None:
             self.check()
         with self._lock:
@@ -90,11 +98,17 @@ class LoopThread:
         """Return the loop.
 
         Raises:
-            ConfigurationError: There is none: it is closed, or this is the loop's own thread.
+            ConfigurationError: There is none: it is closed, or stayed behind in the process that this one was forked
+                from; or this is the loop's own thread.
         """
         loop = self._loop
         if loop is None:
             raise _closed()
+        if self._process != os.getpid():
+            raise ConfigurationError(
+                "the client is open in the process that this one was forked from, and its thread is there",
+                hint="make a client in each process",
+            )
         if threading.get_ident() == self._thread:
             raise ConfigurationError(
                 "a callback of the client called the client, in the thread that would have to answer",

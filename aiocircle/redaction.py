@@ -57,10 +57,14 @@ def safe_url(url: str) -> str:
         scheme, rest = "", address
     authority, slash, path = rest.partition("/")
     match = _AUTHORITY.fullmatch(authority)
-    if separator and match is None:
+    if match is None and (separator or (authority and not path)):
         return "<malformed address>"
     host = match["host"] if match else ""
-    shown = f"{scheme}{separator}{host}{slash}{path}"
-    if shown.isprintable():
-        return shown
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown)
+    return printable(f"{scheme}{separator}{host}{slash}{path}")
+
+
+def printable(text: str) -> str:
+    """Return a line without what a terminal would obey, and without what no encoding has (lone surrogates)."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

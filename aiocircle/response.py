@@ -11,6 +11,7 @@ from aiocircle.errors import DeadlineError
 from aiocircle.ratelimit.facts import RateFacts
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 @frozen(kw_only=True)
@@ -32,36 +33,22 @@ class Response(Generic[T]):
     rate: RateFacts
 
 
-class Call(Coroutine[Any, Any, T]):
-    """A request that is sent when it is awaited, once: for its value, or with ``response()`` for all of the answer.
-
-    It may be used as any coroutine: ``await``, ``asyncio.gather``, ``TaskGroup.create_task``.
-    """
+class _Asking(Coroutine[Any, Any, V]):
+    """A request that is sent when this is awaited. Given up before, it leaves nothing that was never awaited."""
 
     __slots__ = ("_answer", "_limit", "_running")
 
-    def __init__(self, answer: Coroutine[Any, Any, Response[T]], limit: float | None = None) -> None:
+    def __init__(self, answer: Coroutine[Any, Any, Response[Any]], limit: float | None = None) -> None:
         self._answer = answer
         self._limit = limit
-        self._running: Generator[Any, Any, T] | None = None
+        self._running: Generator[Any, Any, V] | None = None
 
-    async def response(self) -> Response[T]:
-        """Send the request and return the answer: status, headers, JSON, rate limit, and the value."""
+    async def _whole(self) -> Response[Any]:
         try:
             async with asyncio.timeout(self._limit):
                 return await self._answer
         except TimeoutError:
             raise DeadlineError(f"the call was not over within {self._limit:g} s") from None
-
-    def within(self, seconds: float) -> "Call[T]":
-        """Return the same call with a time limit on all of it: waits for the rate limit and repetitions included.
-
-        Awaiting it raises ``DeadlineError`` when the limit passes. Whether it was carried out is unknown then.
-        """
-        return Call(self._answer, seconds)
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        return (yield from self.response().__await__()).value
 
     def send(self, value: Any) -> Any:
         """See ``Coroutine``."""
@@ -85,3 +72,34 @@ class Call(Coroutine[Any, Any, T]):
         if self._running is not None:
             self._running.close()
         self._answer.close()
+
+
+class Call(_Asking[T]):
+    """A request that is sent when it is awaited, once: for its value, or with ``response()`` for all of the answer.
+
+    It may be used as any coroutine: ``await``, ``asyncio.gather``, ``TaskGroup.create_task``.
+    """
+
+    __slots__ = ()
+
+    def response(self) -> Coroutine[Any, Any, Response[T]]:
+        """Send the request and return the answer: status, headers, JSON, rate limit, and the value."""
+        return _WholeCall(self._answer, self._limit)
+
+    def within(self, seconds: float) -> "Call[T]":
+        """Return the same call with a time limit on all of it: waits for the rate limit and repetitions included.
+
+        Awaiting it raises ``DeadlineError`` when the limit passes. Whether it was carried out is unknown then.
+        """
+        return Call(self._answer, seconds)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        value: T = (yield from self._whole().__await__()).value
+        return value
+
+
+class _WholeCall(_Asking[Response[T]]):
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, Response[T]]:
+        return self._whole().__await__()

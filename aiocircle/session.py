@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self, TypeVar
 
 from attrs import define, evolve
+from multidict import CIMultiDict
 from yarl import URL
 
 from aiocircle.addresses import origin_named, parse_address
@@ -188,21 +189,35 @@ class Session:
         Raises:
             ConfigurationError: Something in it cannot be sent.
         """
+        method = method.upper()
+        if not (method.isascii() and method.isalpha()):
+            raise ConfigurationError(f"{method!r} is no HTTP method")
         if not path.startswith("/"):
             raise ConfigurationError(f"the path {path!r} does not begin with a slash")
+        if "#" in path:
+            raise ConfigurationError(f"the path {path!r} has a fragment, which is not sent", hint="quote it: %23")
+        if not (accept.isascii() and accept.isprintable()):
+            raise ConfigurationError(f"{accept!r} is no media type")
         root = "" if path.startswith("/api/") else API_PATH
+        more = query_text(query or {})
         headers = {"Accept": accept, "User-Agent": USER_AGENT}
         if body is not None:
             headers["Content-Type"] = JSON
         return Request(
             operation=operation,
-            url=parse_address(f"{self.origin}{root}{path}{query_text(query or {})}"),
+            url=self._url(f"{root}{path}{more.replace('?', '&', 1) if '?' in path else more}"),
             method=method,
             group=group,
             headers=headers,
             body=None if body is None else json.dumps(json_value(body)).encode(),
             idempotent=method in IDEMPOTENT_METHODS if idempotent is None else idempotent,
         )
+
+    def _url(self, target: str) -> URL:
+        try:
+            return parse_address(f"{self.origin}{target}")
+        except UnsafeAddressError:
+            raise ConfigurationError(f"the path {target!r} holds what no address can", hint="quote it") from None
 
     async def ask(self, request: Request) -> Response[Any]:
         """Send a request to the API and return its answer, whose value is JSON, or ``None`` where the body is empty.
@@ -229,7 +244,7 @@ class Session:
                 value = parse_json(body, what=request.operation, hide=self._hide)
             return Response(
                 status=answer.status,
-                headers=answer.headers,
+                headers=CIMultiDict(answer.headers),  # which, unlike theirs, can be copied and pickled
                 value=value,
                 json=None if is_text else value,
                 rate=answer.rate or RateFacts(),

@@ -30,6 +30,7 @@ from aiocircle.errors import (
     InterruptedBodyError,
     TransportError,
     UnsafeAddressError,
+    closed_in_use,
 )
 from aiocircle.nearby import Reach
 from aiocircle.ratelimit.facts import RateFacts
@@ -40,6 +41,8 @@ DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection
 DRAIN_SECONDS = 1.0  # worth waiting for them; a new connection costs less than that
 NEARBY_HINT = "whoever wrote the address may want this machine to ask for what only it can have; look at the address"
 TLS_HINT = "is there a proxy or a portal in between? a private authority is trusted by SSL_CERT_FILE"
+PROXY_HINT = "the environment names it (https_proxy, http_proxy): are its address, user and password right?"
+FIRST_SERVER_ERROR = 500
 CONNECT_HINTS = {
     errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
     errno.ENFILE: "this machine has no open files left; end other programs, or use a lower --concurrency",
@@ -264,9 +267,7 @@ class Transport:
             ConfigurationError: The client, or the session that it was given, is closed.
         """
         if self._session.closed:
-            raise ConfigurationError(
-                "the client was closed while it was in use", hint="end what uses it before 'async with Client()' ends"
-            )
+            raise closed_in_use()
         limits = self._limits.get((timeouts, bulk)) or self._limits_of(timeouts, bulk=bulk)
         response: aiohttp.ClientResponse | Reply
         try:
@@ -338,6 +339,12 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
             )
         case aiohttp.ClientConnectorError(os_error=NearbyAddressError() as refused):
             return UnsafeAddressError(str(refused), hint=NEARBY_HINT)
+        case aiohttp.ClientProxyConnectionError():
+            why = _os_words(error.os_error)
+            return ConnectError(f"no connection to the proxy on the way to {host}: {why}", hint=PROXY_HINT)
+        case aiohttp.ClientHttpProxyError():
+            why = f"no connection to {host}: the proxy on the way there refuses it ({error.status})"
+            return ConnectError(why, permanent=error.status < FIRST_SERVER_ERROR, hint=PROXY_HINT)
         case aiohttp.ClientConnectorError():
             hint = CONNECT_HINTS.get(error.os_error.errno or 0)
             return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}", hint=hint)
@@ -358,8 +365,14 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
 
 
 def _proxies() -> frozenset[str]:
-    hosts = (URL(proxy if "://" in proxy else f"http://{proxy}").raw_host for proxy in getproxies().values())
-    return frozenset(host for host in hosts if host)
+    """Return the hosts of the environment's proxies."""
+    try:
+        hosts = [URL(proxy if "://" in proxy else f"http://{proxy}").raw_host for proxy in getproxies().values()]
+    except ValueError:
+        pass  # whose error quotes the address, and so a password in it
+    else:
+        return frozenset(host for host in hosts if host)
+    raise ConfigurationError("a proxy that the environment names has no usable address", hint=PROXY_HINT)
 
 
 def _os_words(error: OSError) -> str:

@@ -6,6 +6,7 @@ Models are sent with the keys that the document spells, without what is ``None``
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
@@ -16,6 +17,8 @@ from aiocircle.codec import Model
 from aiocircle.errors import ConfigurationError
 from aiocircle.slugs import ProjectSlug
 from aiocircle.unset import UNSET
+
+_TEXTS = (str, bytes, bytearray, memoryview)  # whose parts are nothing to send
 
 
 def query_text(query: Mapping[str, Any]) -> str:
@@ -29,16 +32,18 @@ def json_value(value: Any) -> Any:
     """Return what ``json.dumps`` takes for a value, models, times and UUIDs in it included.
 
     Raises:
-        ConfigurationError: A time has no zone.
+        ConfigurationError: A time has no zone, a number is not finite, or a value is nothing that can be sent.
     """
     match value:
         case Model():
             return _json_object(value)
         case Mapping():
             return {key: json_value(item) for key, item in value.items() if item is not UNSET}
+        case float() if not isfinite(value):
+            raise ConfigurationError(f"{value} cannot be sent to the API, since JSON has no such number")
         case None | bool() | int() | float():
             return value
-        case Sequence() if not isinstance(value, str):
+        case Sequence() if not isinstance(value, _TEXTS):
             return [json_value(item) for item in value]
         case _:
             return _text(value)
@@ -74,13 +79,13 @@ def _is_left_out(value: Any, item: "attrs.Attribute[Any]") -> bool:
 def _items(value: Any) -> Iterable[Any]:
     if value is None or value is UNSET:
         return ()
-    return value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    return value if isinstance(value, Sequence) and not isinstance(value, _TEXTS) else (value,)
 
 
 def _text(value: Any) -> str:
     match value:
         case str():
-            return value
+            return str.__str__(value)  # a member of an enumeration would give its name
         case bool():
             return "true" if value else "false"
         case datetime():

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from aiocircle.redaction import printable
+
 
 def words_of(text: str, hide: Callable[[str], str]) -> tuple[Any, str]:
     """Return an error body as a value and as a line; services do not agree on its shape (facts, section 11)."""
@@ -11,11 +13,11 @@ def words_of(text: str, hide: Callable[[str], str]) -> tuple[Any, str]:
         body = words = _hidden(json.loads(text), hide)
         while isinstance(words, dict):
             words = next((words[key] for key in ("message", "error", "detail", "title") if words.get(key)), None)
-        return body, " ".join(str(words or "").split())[:300]
+        return body, printable(" ".join(str(words or "").split())[:300])
     except (ValueError, RecursionError):
         text = hide(text)
         is_page = text.lstrip().startswith("<")
-        return text[:500], "(an HTML or XML page)" if is_page else " ".join(text.split())[:200]
+        return text[:500], "(an HTML or XML page)" if is_page else printable(" ".join(text.split())[:200])
 
 
 def _hidden(value: Any, hide: Callable[[str], str]) -> Any:

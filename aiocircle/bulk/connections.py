@@ -24,16 +24,19 @@ class Connections:
     Args:
         session: Whose connector makes them.
         read_buffer: Bytes that each may receive ahead of its reader.
+        kept: Seconds for which one that is not used may be used again; it is closed within as many more.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, read_buffer: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, read_buffer: int, kept: float = KEPT_SECONDS) -> None:
         self.landed = bytearray(read_buffer)
         self.landing = memoryview(self.landed)
         self._session = session
         self._read_buffer = read_buffer
+        self._kept_seconds = kept
         self._idle: dict[str, list[Line]] = {}
         self._busy: set[Line] = set()
         self._watch: asyncio.TimerHandle | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
         self._spare: list[bytearray] = []
         self._heads: dict[str, tuple[Mapping[str, str], bytes]] = {}
         self._outbox: list[tuple[asyncio.Transport, bytes]] = []
@@ -51,12 +54,13 @@ class Connections:
             stall = limits.sock_read or NEVER
             if self._watch is None:
                 self._watch_soon(stall)
-            return await line.ask(self._request(origin, url, headers), stall, min_rate * (limits.sock_read or 0.0))
+            self._post(line, self._request(origin, url, headers))  # no frame that waits has it: the token is in there
+            return await line.answer(stall, min_rate * (limits.sock_read or 0.0))
         except BaseException:
             self.drop(line)
             raise
 
-    def post(self, line: Line, request: bytes) -> None:
+    def _post(self, line: Line, request: bytes) -> None:
         """Send a request together with those of the same moment.
 
         A host that has just gone to sleep for want of requests is woken by each of them, and that costs the sender more
@@ -77,6 +81,8 @@ class Connections:
             self._busy.discard(line)
             line.idle_since = self.now()
             self._idle.setdefault(line.origin, []).append(line)
+            if self._sweeping is None:
+                self._sweep_soon()
         else:
             self.drop(line)
 
@@ -87,8 +93,9 @@ class Connections:
 
     def close(self) -> None:
         """Close all connections."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._sweeping):
+            if timer is not None:
+                timer.cancel()
         for line in [*self._busy, *(line for idle in self._idle.values() for line in idle)]:
             line.connection.close()
         self._idle.clear()
@@ -114,7 +121,7 @@ class Connections:
         idle = self._idle.get(origin)
         while idle:
             line = idle.pop()
-            if line.take_back() and self.now() - line.idle_since < KEPT_SECONDS:
+            if line.take_back() and self.now() - line.idle_since < self._kept_seconds:
                 return line
             line.connection.close()
         return None
@@ -132,6 +139,23 @@ class Connections:
                 line.fail(fault)
         if self._busy:
             self._watch_soon(min(line.stall for line in self._busy))
+
+    def _sweep_soon(self) -> None:
+        self._sweeping = self._loop.call_later(self._kept_seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long, and come again if something is left."""
+        self._sweeping = None
+        oldest = self.now() - self._kept_seconds
+        for origin, idle in tuple(self._idle.items()):
+            for line in idle:
+                if line.idle_since <= oldest:
+                    line.connection.close()
+            self._idle[origin] = [line for line in idle if line.idle_since > oldest]
+            if not self._idle[origin]:
+                del self._idle[origin]
+        if self._idle:
+            self._sweep_soon()
 
     async def _connect(self, url: URL, origin: str, limits: aiohttp.ClientTimeout) -> Line:
         connector = self._session.connector

@@ -8,14 +8,14 @@ from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 
 from aiocircle.bulk.inflow import NEVER, Inflow
-from aiocircle.heads import LONGEST, Head, read_head
+from aiocircle.heads import LONGEST, Head, may_be_usual, read_head
 
 if TYPE_CHECKING:
     from aiocircle.bulk.connections import Connections
 
 PIECE = 64 * 1024  # bytes, where a long body is wanted piece by piece
 _END_OF_HEAD = b"\r\n\r\n"
-_SWITCHING, _OK = 101, 200
+_INTERIM, _SWITCHING = range(100, 200), 101
 
 
 class DripError(aiohttp.SocketTimeoutError):
@@ -172,19 +172,18 @@ class Line(asyncio.BufferedProtocol):
         self._period = NEVER
         self.transport.set_protocol(self)
 
-    async def ask(self, request: bytes, stall: float, floor: float) -> Reply:
-        """Send a request and return its answer."""
+    async def answer(self, stall: float, floor: float) -> Reply:
+        """Return the answer to the request that is being sent."""
         if self.is_lost or self.transport.is_closing():
             raise aiohttp.ClientConnectionResetError("closed before the request")
         self.reader, self.stall, self.floor, self.waits_since = None, stall, floor, self.connections.now()
         self._first = self._seen = self.received
         self._period = NEVER
         self._waiter = asyncio.get_running_loop().create_future()
-        self.connections.post(self, request)
         reply = await self._waiter
         while reply is None:
             message, content = await self.handler.read()
-            if message.code >= _OK or message.code == _SWITCHING:
+            if message.code not in _INTERIM or message.code == _SWITCHING:
                 announced = message.headers.get("Content-Length")
                 length = None if announced is None else int(announced)  # checked by the parser
                 reply = Reply(self, message.code, message.headers, length, [], content=content)
@@ -246,8 +245,8 @@ class Line(asyncio.BufferedProtocol):
         end = data.find(_END_OF_HEAD, 0, size) + len(_END_OF_HEAD)
         if end >= len(_END_OF_HEAD):
             head = read_head(data, end)
-        elif size <= LONGEST:
-            self._beginning = bytes(data[:size])
+        elif size <= LONGEST and may_be_usual(beginning := bytes(data[:size])):
+            self._beginning = beginning
             return
         if head is None:
             self._lend(bytes(data[:size]))

@@ -16,7 +16,7 @@ from math import ceil
 from attrs import define, field
 
 from aiocircle.clock import Clock, Timer
-from aiocircle.errors import WaitTooLongError
+from aiocircle.errors import WaitTooLongError, closed_in_use
 from aiocircle.events import EventHandler, LimitWaited, LimitWaiting
 from aiocircle.ratelimit.bucket import Bucket, Reason, Ticket
 from aiocircle.ratelimit.budget import Budget
@@ -136,11 +136,12 @@ class Lane:
         self.advance()
 
     def close(self) -> None:
-        """Cancel the timer, and every request that still waits."""
+        """Cancel the timer, and fail every request that still waits: its task was not cancelled, only its client."""
         self._set_timer(NEVER)
-        for line in self._lines.values():
-            for waiter in line:
-                waiter.turn.cancel()
+        for waiter in [waiter for line in self._lines.values() for waiter in line]:
+            self._remove(waiter)
+            if not waiter.turn.done():
+                waiter.turn.set_exception(closed_in_use())
 
     async def finish(self) -> None:
         """Close, and take leave of those who share the budget: here, nobody."""

@@ -14,6 +14,7 @@ from uuid import uuid4
 from attrs import define, frozen
 
 from aiocircle.clock import Clock
+from aiocircle.errors import closed_in_use
 from aiocircle.events import EventHandler
 from aiocircle.ratelimit.bucket import QuotaState, Ticket
 from aiocircle.ratelimit.budget import Budget
@@ -95,6 +96,7 @@ class RateLimiter:
         self._random = random
         self._on_event = on_event
         self._lanes: dict[tuple[str, bool], Lane] = {}
+        self._closed = False
 
     async def acquire(self, route: Route, *, max_wait: float, again: Permit | None = None) -> Permit:
         """Return when a request of this route may be sent.
@@ -109,7 +111,10 @@ class RateLimiter:
 
         Raises:
             WaitTooLongError: The bucket is known to stand still for longer than that. Nothing was sent.
+            ConfigurationError: The client was closed.
         """
+        if self._closed:
+            raise closed_in_use()
         lane = self._lane(route)
         number = again.number if again is not None and again.lane is lane else None
         ticket, number = await lane.acquire(route.group, max_wait, number)
@@ -159,14 +164,21 @@ class RateLimiter:
                 await self._store.open()
 
     async def refresh(self, *origins: str) -> None:
-        """Read what others who share the store know of these origins and of those in use, and send nothing."""
+        """Read what others who share the store know of these origins and of those in use, and send nothing.
+
+        Raises:
+            ConfigurationError: The client was closed.
+        """
+        if self._closed:
+            raise closed_in_use()
         for origin in origins:
             self._lane(Route(origin))
         for lane in list(self._lanes.values()):
             await lane.refresh()
 
     def close(self) -> None:
-        """Cancel every timer; a request that still waits is cancelled with it."""
+        """Cancel every timer; a request that still waits fails, and so does one that comes later."""
+        self._closed = True
         for lane in self._lanes.values():
             lane.close()
 

@@ -16,6 +16,9 @@ PATIENCE = 2.0  # seconds, to connect and for each step
 KEEP = 3600  # seconds
 DRIFT = 1e-4  # seconds a second by which two clocks may part
 
+# What the answers of something that is no Redis come to, here and in the package, which asks for its version first.
+_NONSENSE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+
 # One text with its mark before it. ARGV: the mark expected ("" for none); if given, what to write instead.
 SCRIPT = """
 local kept = redis.call('HMGET', KEYS[1], 'mark', 'text')
@@ -129,15 +132,16 @@ class RedisStore:
         try:
             async with asyncio.timeout(PATIENCE):
                 mark, text, seconds, micros = await self._script(keys=[key], args=arguments)
+            kept, server = Kept(mark.decode() if mark else None, text), int(seconds) + int(micros) / 1e6
         except self._redis.AuthenticationError:
             raise ConfigurationError(
                 f"{self.name} does not accept the limiter's user or password",
                 hint="put them into its address: redis://user:password@host:6379/0",
             ) from None
-        except (self._redis.RedisError, OSError, TimeoutError, ValueError) as error:
+        except (self._redis.RedisError, OSError, *_NONSENSE) as error:
             raise StoreLostError(type(error).__name__) from None
-        self._time.saw(int(seconds) + int(micros) / 1e6, sent, self._clock())
-        return Kept(mark.decode() if mark else None, text)
+        self._time.saw(server, sent, self._clock())
+        return kept
 
 
 def _load_redis() -> Any:

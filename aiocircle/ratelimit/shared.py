@@ -152,7 +152,7 @@ class SharedLane(Lane):
         return self._counts[0], self._counts[1], waits, waited
 
     def close(self) -> None:
-        """Cancel the timers, and every request that still waits."""
+        """Cancel the timers, and fail every request that still waits."""
         self._closed = True
         self._disarm()
         super().close()

@@ -46,6 +46,7 @@ class SQLiteStore:
         self.now = now
         self._path = path
         self._rows: sqlite3.Connection | None = None
+        self._file: os.stat_result
         self._thread: ThreadPoolExecutor | None = None
 
     @property
@@ -92,14 +93,21 @@ class SQLiteStore:
     def _opened(self) -> sqlite3.Connection:
         if self._rows is None:
             raise StoreLostError("it is not open")
-        if not self._path.exists():  # or everybody would go on in a file that nobody new can find
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            found = None
+        if found is None or not os.path.samestat(found, self._file):
+            # or we would go on in a file that nobody new can find, while the others share another
             raise StoreLostError("the file was removed")
         return self._rows
 
     def _open(self) -> None:
         self._close()
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+            self._file = os.fstat(file)
+            os.close(file)
         except OSError as error:
             raise ConfigurationError(
                 f"the limiter's file {self._path} cannot be used: {error.strerror}",

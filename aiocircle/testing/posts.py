@@ -154,7 +154,7 @@ def _object(body: bytes) -> Mapping[str, Any]:
         return {}
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise RefusedError("The body is not a JSON object.")

@@ -154,7 +154,7 @@ class WorkflowCompleted(WebhookEvent):
     pipeline: EventPipeline | None = None
 
     def selection(self) -> Selection:
-        """Return the artifacts of all the workflow's jobs, for ``client.prepare``.
+        """Return the artifacts of all the workflow's jobs, for ``client.download``.
 
         Raises:
             ConfigurationError: The project's slug is none.
@@ -173,7 +173,7 @@ class JobCompleted(WebhookEvent):
     pipeline: EventPipeline | None = None
 
     def selection(self) -> Selection:
-        """Return the job's artifacts, for ``client.prepare``; no listing is needed to find the job.
+        """Return the job's artifacts, for ``client.download``; no listing is needed to find the job.
 
         Raises:
             ConfigurationError: The project's slug is none, or the job has no number because it never ran.

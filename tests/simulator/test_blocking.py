@@ -390,6 +390,36 @@ def test_a_client_left_open_does_not_keep_the_program_from_ending(simulator: Sim
     assert (process.returncode, stdout, stderr) == (0, "000.bin\n", "")
 
 
+def test_a_forked_process_gets_an_error_instead_of_waiting_for_a_thread_that_it_has_not(simulator: Simulator) -> None:
+    process = script(
+        """
+        import os, signal
+        with BlockingClient(TOKEN, host=HOST) as client:
+            items = iter(client.artifacts.list("gh/acme/web", 7))
+            next(items)
+            child = os.fork()
+            if not child:
+                signal.alarm(5)
+                try:
+                    client.users.me()
+                except Exception as error:
+                    print(error, flush=True)
+                del items
+                client.close()
+                os._exit(0)  # as multiprocessing ends its own
+            else:
+                print(os.waitpid(child, 0)[1], client.users.me().login != "", flush=True)
+        """,
+        simulator,
+    )
+    stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (0, "")
+    assert stdout.splitlines() == [
+        "the client is open in the process that this one was forked from, and its thread is there",
+        "0 True",
+    ]
+
+
 def until(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + 20
     while not condition():

@@ -1,7 +1,11 @@
 """What a call gives besides its value, and what has no method: whole answers, time limits, other settings."""
 
 import asyncio
+import copy
+import gc
 import json
+import pickle
+import warnings
 from collections.abc import Iterable
 
 import pytest
@@ -9,7 +13,6 @@ from raw_host import TOKEN, Asked, Hang, Part, RawHost, opened, reply
 
 from aiocircle import UNSET, Client, RetryPolicy, Timeouts
 from aiocircle.api import Message, PipelineNotTriggered, PipelineTriggered
-from aiocircle.client import _IDENTIFIER
 from aiocircle.errors import (
     ConfigurationError,
     DeadlineError,
@@ -51,6 +54,30 @@ async def test_a_call_can_be_gathered_put_in_a_task_and_waited_for() -> None:
             task = group.create_task(me())
         users = [task.result(), *await asyncio.gather(me(), me()), await asyncio.wait_for(me(), 5)]
     assert [user.login for user in users] == ["octo"] * 4
+
+
+@pytest.mark.parametrize("kind", ["value", "response", "limited"])
+async def test_a_call_that_is_cancelled_before_its_first_step_leaves_nothing(kind: str) -> None:
+    async with always(reply(200, USER)) as host, opened(host.url) as seen:
+        call = seen.client.users.me()
+        begun = call if kind == "value" else call.response() if kind == "response" else call.within(5).response()
+        task: asyncio.Task[object] = asyncio.create_task(begun)
+        task.cancel()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            del call, begun, task
+            gc.collect()
+    assert (warned, host.asked) == ([], [])
+
+
+async def test_an_answer_is_copied_and_pickled() -> None:
+    async with always(reply(200, USER, X_A="b")) as host, opened(host.url) as seen:
+        answer = await seen.client.users.me().response()
+    for other in (pickle.loads(pickle.dumps(answer)), copy.deepcopy(answer), copy.copy(answer)):
+        assert other == answer
+        assert other.headers["x-a"] == "b"
 
 
 async def test_a_call_that_nobody_awaits_is_not_silently_lost() -> None:
@@ -140,6 +167,16 @@ async def test_anything_of_the_host_can_be_asked_for_by_its_path() -> None:
     assert host.asked[0].headers["circle-token"] == TOKEN
 
 
+async def test_a_method_is_one_in_any_case_or_an_error_in_words() -> None:
+    answers = iter([reply(500), reply(302, Location="/there"), reply()])
+    async with RawHost(lambda _asked: next(answers)) as host, opened(host.url) as seen:
+        await seen.client.request("get", "/x")  # repeated and followed, as GET is
+        for odd in ("", "GE T", "GET\r\n", "GÉT"):
+            with pytest.raises(ConfigurationError, match="no HTTP method"):
+                await seen.client.request(odd, "/x")
+    assert [asked.method for asked in host.asked] == ["GET"] * 3
+
+
 async def test_text_is_text_when_it_was_asked_for() -> None:
     async with always(reply(200, b"line\n", Content_Type="text/plain")) as host, opened(host.url) as seen:
         answer = await seen.client.request("GET", "/api/v1.1/x/output/0/0", query={"file": True}, accept="text/plain")
@@ -167,15 +204,44 @@ async def test_a_path_cannot_lead_to_another_host(path: str) -> None:
     assert len(host.asked) == 3
 
 
+async def test_a_query_may_stand_in_the_path_and_beside_it() -> None:
+    async with always(reply()) as host, opened(host.url) as seen:
+        await seen.client.request("GET", "/x?a=%3F", query={"b": "?"})
+        await seen.client.request("GET", "/x?a=b")
+    assert [asked.target for asked in host.asked] == ["/api/v2/x?a=%3F&b=%3F", "/api/v2/x?a=b"]
+
+
+@pytest.mark.parametrize("path", ["/c#/artifacts", "/a\nb", "/\ud800"])
+async def test_a_path_that_cannot_be_sent_whole_is_refused_in_words(path: str) -> None:
+    async with always(reply()) as host, opened(host.url) as seen:
+        with pytest.raises(ConfigurationError, match="the path"):
+            await seen.client.request("GET", path)
+        with pytest.raises(ConfigurationError, match="media type"):
+            await seen.client.request("GET", "/x", accept="text/plain\r\nX-A: b")
+    assert not host.asked
+
+
 async def test_a_request_can_have_a_time_limit() -> None:
     async with RawHost(lambda _asked: [Hang()]) as host, opened(host.url) as seen:
         with pytest.raises(DeadlineError):
             await seen.client.request("GET", "/x", within=0.05)
 
 
-def test_numbers_and_ids_do_not_make_groups_of_their_own() -> None:
-    path = f"/api/v1.1/project/gh/acme/web2/123/{ID}/x9/7"
-    assert _IDENTIFIER.sub("/{id}", path) == "/api/v1.1/project/gh/acme/web2/{id}/{id}/x9/{id}"
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        (f"/api/v1.1/project/gh/acme/web2/123/{ID}/x9/7", "/api/v1.1/project/{slug}/{id}/{id}/x9/{id}"),
+        ("/project/circleci/a%2Fb/c/pipeline?page-token=x/y", "/project/{slug}/pipeline"),
+        ("/insights/time-series/gh/acme/web/workflows/build/jobs", "/insights/time-series/{slug}/workflows/build/jobs"),
+        ("/insights/gh/acme/web/branches", "/insights/{slug}/branches"),
+        ("/project", "/project"),
+        ("/me?x=1", "/me"),
+    ],
+)
+async def test_things_of_one_kind_are_one_group(path: str, group: str) -> None:
+    async with always(reply()) as host, opened(host.url) as seen:
+        await seen.client.request("GET", path)
+        assert [bucket.groups for bucket in seen.limiter.snapshot()] == [(group,)]
 
 
 # --- other settings --------------------------------------------------------------------------------------------------

@@ -145,6 +145,9 @@ ERRORS: dict[str, tuple[bytes, str, object]] = {
     "xml": (b'<?xml version="1.0"?><Error/>', "(an HTML or XML page)", '<?xml version="1.0"?><Error/>'),
     "empty": (b"", "(the host gave no reason)", ""),
     "cut": (b'{"message": "half', '{"message": "half', '{"message": "half'),
+    "terminal-control": (b'{"message": "a\\u001b[2Jb"}', "a\ufffd[2Jb", {"message": "a\x1b[2Jb"}),
+    "text-with-terminal-control": (b"a\x1b[2Jb", "a\ufffd[2Jb", "a\x1b[2Jb"),
+    "half-a-surrogate-pair": (b'{"message": "a\\ud800"}', "a\ufffd", {"message": "a\ud800"}),
     "not-utf-8": (b"\xff\xfe", "\ufffd\ufffd", "\ufffd\ufffd"),
 }
 

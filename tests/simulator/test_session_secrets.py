@@ -1,15 +1,17 @@
 """Neither token nor signature is in any error, event, log or repr."""
 
+import asyncio
 import base64
 import json
 import logging
 import socket
 import ssl
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from raw_host import QUICK, TOKEN, Close, Opened, Part, RawHost, Talker, certificate, opened, reply
+from raw_host import QUICK, TOKEN, Close, Hang, Opened, Part, RawHost, Talker, certificate, opened, reply
 from secret_exchanges import BODY, SIGNATURE, address_in, traces_of, world
 
 from aiocircle.auth import AuthScheme
@@ -189,6 +191,40 @@ async def test_a_deadline_shows_no_token(caplog: pytest.LogCaptureFixture) -> No
 
     assert_no_secret(shown)
     assert error.code == "deadline"
+
+
+def variables_of(error: BaseException | None) -> str:
+    """Return what is written down by who reports an error with its frames' variables: those of all but these tests."""
+    shown = []
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if Path(frame.f_code.co_filename).parent != Path(__file__).parent:
+                shown += [f"{name} = {value!r}" for name, value in frame.f_locals.items()]
+        error = error.__cause__ or error.__context__
+    assert shown
+    return "\n".join(shown)
+
+
+ENDINGS: dict[str, list[Part]] = {
+    "closed": [Close()],
+    "not-http": [b"SSH-2.0\r\n\r\n"],
+    "no-answer": [Hang()],
+    "no-body": [reply(200, b"", Content_Length="9"), Hang()],
+}
+
+
+@pytest.mark.parametrize("what", ["api", "file"])
+@pytest.mark.parametrize("scheme", AuthScheme)
+@pytest.mark.parametrize("parts", ENDINGS.values(), ids=ENDINGS.keys())
+async def test_no_frame_that_a_failure_or_a_cancellation_passes_has_a_variable_that_shows_the_token(
+    parts: list[Part], scheme: AuthScheme, what: str
+) -> None:
+    async with RawHost(lambda _: parts) as host, opened(host.url, auth=scheme, retry=ONCE) as seen:
+        with pytest.raises((AioCircleError, TimeoutError)) as caught:
+            async with asyncio.timeout(0.3):
+                await (seen.get() if what == "api" else seen.bytes_of(f"{host.url}/file"))
+    assert host.asked
+    assert_no_secret(variables_of(caught.value))
 
 
 async def test_neither_client_nor_session_nor_their_parts_show_the_token() -> None:

@@ -39,7 +39,7 @@ def sim(moment: Moment) -> Iterator[Simulator]:
 @pytest.fixture
 def post(sim: Simulator) -> Callable[..., tuple[int, Any]]:
     def send(path: str, body: Any = None) -> tuple[int, Any]:
-        data = b"" if body is None else json.dumps(body).encode()
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{sim.url}/api/v2{path}", data, {"Circle-Token": sim.token}, method="POST")
         try:
             with urllib.request.urlopen(request) as reply:
@@ -141,6 +141,8 @@ def test_the_new_endpoint_wants_a_definition_and_tells_why_nothing_was_triggered
         {"parameters": {str(n): n for n in range(101)}},
         {"parameters": {"a": [1]}},
         [],
+        b'{"branch',
+        b"[" * 30_000,
     ],
 )
 def test_a_body_that_makes_no_sense_is_a_400_with_a_message(post: Post, body: Any) -> None:

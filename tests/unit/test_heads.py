@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocircle.heads import LONGEST, read_head
+from aiocircle.heads import LONGEST, may_be_usual, read_head
 
 USUAL = (
     b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n"
@@ -89,6 +89,17 @@ def test_what_is_not_usual_is_left_to_the_parser(head: bytes) -> None:
 def test_only_a_head_that_ends_where_it_is_said_to_end_is_read() -> None:
     for end in range(len(USUAL)):
         assert read_head(USUAL, end) is None, end
+
+
+def test_whatever_a_usual_head_begins_with_may_become_one() -> None:
+    assert all(may_be_usual(USUAL[:end]) for end in range(len(USUAL)))
+
+
+@pytest.mark.parametrize(
+    "data", [b"\n", b"X", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 OK\n", b"HTTP/1.1 200 OK\r\nA: b\n\r"]
+)
+def test_what_cannot_become_a_usual_head_is_known_at_once(data: bytes) -> None:
+    assert not may_be_usual(data)
 
 
 NAME = st.text("abcXYZ-_.0123", min_size=1, max_size=8)

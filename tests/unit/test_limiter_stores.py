@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis_server import RedisServer
 from shared_settings import LIMIT, ORIGIN, Make, Setting, makes
 
+from aiocircle.errors import ConfigurationError
 from aiocircle.events import LimiterStoreBack, LimiterStoreLost
 from aiocircle.ratelimit.limiter import Route
 from aiocircle.ratelimit.record import UNSEEN
@@ -144,6 +145,28 @@ async def test_a_file_that_several_make_at_the_same_moment_is_lost_to_none(tmp_p
         await asyncio.gather(*(store.open() for store in stores))
         for store in stores:
             await store.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("made_anew", [False, True])
+async def test_a_file_that_is_removed_is_lost_also_to_who_finds_another_at_its_place(
+    tmp_path: Path, *, made_anew: bool
+) -> None:
+    """Or two halves of the processes would each spend the whole budget, from two files of one name."""
+    path = tmp_path / "limits.db"
+    stores = [SQLiteStore(path, time.monotonic) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    path.unlink()
+    if made_anew:
+        await stores[1].open()
+        await stores[1].swap("key", None, Kept("a", b"1"))
+    with pytest.raises(StoreLostError, match="removed"):
+        await stores[0].read("key")
+    await stores[0].open()
+    assert await stores[0].read("key") == (Kept("a", b"1") if made_anew else Kept())
+    for store in stores:
+        await store.close()
 
 
 @pytest.mark.anyio
@@ -283,7 +306,8 @@ async def test_closing_leaves_neither_task_nor_thread_nor_entry(make: Make) -> N
     await setting.limiters.pop(process).aclose()
     record = await setting.record()
     assert (record.members, record.tickets) == ({}, {})
-    await asyncio.wait(waiting)
+    ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert [type(error) for error in ended if isinstance(error, BaseException)] == [ConfigurationError] * len(ended)
     await setting.limiters.pop(other).aclose()
     assert asyncio.all_tasks() == tasks
     new = [thread for thread in set(threading.enumerate()) - threads if "aiocircle" in thread.name]

@@ -79,6 +79,7 @@ def test_redacting_is_linear(unit: str) -> None:
         ("https://me:HIDE\\@host/a", "https://host/a"),
         ("https://[HIDE/a", "<malformed address>"),
         ("me:HIDE@host/a", "host/a"),
+        ("javascript:alert(1)", "<malformed address>"),
         ("", ""),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -79,6 +80,21 @@ def test_what_json_cannot_carry_is_refused_by_name() -> None:
         json_value({"a": object()})
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (float("nan"), "no such number"),
+        ([float("-inf")], "no such number"),
+        (b"ab", "type bytes"),
+        ({"a": bytearray(b"ab")}, "type bytearray"),
+        (memoryview(b"ab"), "type memoryview"),
+    ],
+)
+def test_what_would_be_sent_as_something_else_is_refused(value: object, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        json_value(value)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
@@ -87,6 +103,10 @@ def test_what_json_cannot_carry_is_refused_by_name() -> None:
 )
 def test_plain_json_is_sent_as_it_is(value: Any) -> None:
     assert json_value(value) == value
+
+
+class Colour(str, Enum):  # noqa: UP042 -- many are like that, and give their name where a StrEnum gives its value
+    RED = "red"
 
 
 # --- queries ---------------------------------------------------------------------------------------------------------
@@ -100,6 +120,7 @@ def test_plain_json_is_sent_as_it_is(value: Any) -> None:
         ({"a": "x y&z", "b": None}, "?a=x%20y%26z"),
         ({"branches": ["main", "a/b"]}, "?branches=main&branches=a%2Fb"),
         ({"branches": []}, ""),
+        ({"member": Colour.RED}, "?member=red"),
         ({"yes": True, "no": False, "n": 0}, "?yes=true&no=false&n=0"),
         ({"id": ID}, f"?id={ID}"),
         ({"after": datetime(2026, 11, 23, tzinfo=UTC)}, "?after=2026-11-23T00%3A00%3A00Z"),
@@ -107,6 +128,12 @@ def test_plain_json_is_sent_as_it_is(value: Any) -> None:
 )
 def test_queries(query: dict[str, Any], text: str) -> None:
     assert query_text(query) == text
+
+
+@pytest.mark.parametrize("value", [b"ab", bytearray(b"ab"), {}, [None]])
+def test_what_a_query_cannot_carry_is_refused_by_name(value: object) -> None:
+    with pytest.raises(ConfigurationError, match="a value of type"):
+        query_text({"a": value})
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------
