@@ -14,6 +14,7 @@ from aiocircle.cli.exits import ExitCode, UsageError, code_of, root_of
 from aiocircle.cli.help import PlainHelp
 from aiocircle.cli.output import Output, ReaderGoneError
 from aiocircle.cli.settings import PREFIX, from_environment
+from aiocircle.cli.streams import prepare
 from aiocircle.errors import AioCircleError
 
 EXAMPLES = """\
@@ -154,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those of the command line; ``sys.argv`` by default.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is an event loop
     _quieten()
     try:

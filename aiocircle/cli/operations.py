@@ -266,13 +266,14 @@ def _json_field(text: str) -> Any:
 
 
 def _body(source: str) -> Any:
+    name = "standard input" if source == "-" else source
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"{source} cannot be read: {(error.strerror or '?').lower()}") from None
+        raise ConfigurationError(f"{name} cannot be read: {(error.strerror or '?').lower()}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{source} is not text in UTF-8") from None
+        raise ConfigurationError(f"{name} is not text in UTF-8") from None
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ConfigurationError(f"the body in {source} is not JSON: {error}") from None
+        raise ConfigurationError(f"the body in {name} is not JSON: {error}") from None

@@ -1,0 +1,69 @@
+"""However the command was started: without standard streams, with an encoding that has few characters."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from aiocircle.testing import Simulator
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SLUG = "gh/acme/web"
+
+
+def _closed(
+    environment: dict[str, str], closed: str, *arguments: str, code: str = "-m aiocircle"
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command from a shell that closes streams: ``>&- 2>&-``."""
+    script = f'exec "$0" {code} "$@" {closed}'
+    return subprocess.run(
+        ["sh", "-c", script, sys.executable, *arguments],
+        env=environment,
+        cwd=environment["HOME"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("me",),
+        ("me", "-v"),
+        ("limits",),
+        ("doctor", "--json"),
+        ("pipelines", SLUG),
+        ("trigger", SLUG),
+        ("download", SLUG, "--latest", "--branch", "main"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_does_its_work_without_standard_streams(
+    environment: dict[str, str], circleci: Simulator, closed: str, command: tuple[str, ...]
+) -> None:
+    result = _closed({**environment, "CIRCLE_HOST": circleci.url}, closed, *command)
+    assert (result.returncode, "internal error" in result.stderr) == (0, False), result.stderr
+
+
+def test_an_error_keeps_its_status_where_nobody_can_be_told(environment: dict[str, str]) -> None:
+    assert _closed(environment, "2>&-", "nosuch").returncode == 2
+    assert _closed(environment, ">&- 2>&-", "jobs", "nosuch").returncode == 7
+
+
+def test_no_socket_or_file_gets_the_number_of_a_closed_stream(environment: dict[str, str]) -> None:
+    code = "-c 'import os; from aiocircle.cli.app import main; main([\"--version\"]); raise SystemExit(os.dup(0))'"
+    assert _closed(environment, "<&- >&- 2>&-", code=code).returncode > 2
+
+
+def test_a_body_from_a_standard_input_that_is_closed_is_no_body(environment: dict[str, str]) -> None:
+    result = _closed(environment, "<&-", "api", "triggerPipeline", SLUG, "--input", "-")
+    assert result.returncode == 7
+    assert result.stderr.startswith("aiocircle: the body in standard input is not JSON")
+
+
+def test_what_an_encoding_lacks_is_escaped(aiocircle: Run) -> None:
+    result = aiocircle("api", "GET", "/é", "--dry-run", PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stdout) == (0, "GET https://circleci.com/api/v2/\\xe9\n")
