@@ -73,6 +73,8 @@ def insights(
     target = parse_target(project)
     if jobs and workflow is None:
         raise UsageError("--jobs are those of a workflow", hint="add --workflow NAME")
+    if branch is not None and all_branches:
+        raise UsageError("--branch is one, and --all-branches are all", hint="leave one of them out")
     named, every = branch or target.branch, all_branches or None
 
     async def ask(client: "aiocircle.Client", output: Output) -> None:

@@ -43,6 +43,17 @@ def _job(simulator: Simulator) -> int:
         (["download", SLUG, "--job", "1", "--auth", "magic"], "--auth"),
         (["upload"], "upload"),
         (["completion", "tcsh"], "tcsh"),
+        (["me", "--connect-timeout", "inf"], "finite"),
+        (["me", "--connect-timeout", "soon"], "into a number"),
+        (["me", "--retries", "1.5"], "into a whole number"),
+        (["me", "--host", ""], "must not be empty"),
+        (["me", "again"], "'again'"),
+        (["cancel", SLUG, "--job", "1601.9"], "into a whole number"),
+        (["job", SLUG, "1601.9"], "into a whole number"),
+        (["trigger", SLUG, "--branch", ""], "must not be empty"),
+        (["trigger", SLUG, "--timeout", "5"], "--wait"),
+        (["trigger", SLUG, "-p", "a=1", "-p", "a=2"], "twice"),
+        (["insights", SLUG, "--branch", "main", "--all-branches"], "--all-branches"),
     ],
 )
 def test_usage_is_2(aiocircle: Run, arguments: list[str], words: str) -> None:
