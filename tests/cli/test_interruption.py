@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -152,3 +153,26 @@ def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, 
             time.sleep(0.2)
         assert process.wait(timeout=5) == 6
         assert time.monotonic() - began < limit
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_is_being_imported_ends_it_without_a_word(
+    environment: dict[str, str], number: signal.Signals
+) -> None:
+    code = (
+        "import os, sys; from aiocircle.__main__ import main;"
+        f"sys.modules['cyclopts'] = type('Sends', (), {{'__getattr__': lambda *_: os.kill(os.getpid(), {number:d})}})();"
+        "main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (6, "", "")
+
+
+def test_a_signal_before_the_first_step_leaves_no_coroutine_that_complains(environment: dict[str, str]) -> None:
+    code = (
+        "import asyncio, os, signal; from aiocircle.cli.app import main;"
+        "asyncio.events.new_event_loop = lambda: os.kill(os.getpid(), signal.SIGINT);"
+        "raise SystemExit(main(['me', '--host', 'http://127.0.0.1:1']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (6, "aiocircle: stopped\n")
