@@ -161,8 +161,8 @@ def test_a_signal_while_the_command_is_being_imported_ends_it_without_a_word(
 ) -> None:
     code = (
         "import os, sys; from aiocircle.__main__ import main;"
-        f"sys.modules['cyclopts'] = type('Sends', (), {{'__getattr__': lambda *_: os.kill(os.getpid(), {number:d})}})();"
-        "main()"
+        f"kills = type('Kills', (), {{'__getattr__': lambda *_: os.kill(os.getpid(), {number:d})}});"
+        "sys.modules['cyclopts'] = kills(); main()"
     )
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (6, "", "")
