@@ -196,6 +196,15 @@ def test_a_terminal_gets_a_table_with_colours_in_its_width(
     assert dumb.startswith("NUMBER")
 
 
+def test_what_has_to_be_copied_is_in_one_piece_on_a_narrow_terminal(
+    on_terminal: Callable[..., str], circleci: Simulator
+) -> None:
+    pipeline = _pipeline(circleci)
+    for columns in (80, 40):
+        written = on_terminal(columns, "workflows", pipeline.id, "--host", circleci.url)
+        assert str(pipeline.workflows[0].id) in written
+
+
 def test_names_cannot_move_the_cursor(aiocircle: Run, circleci_factory: Callable[..., Simulator]) -> None:
     from aiocircle.testing import World
 

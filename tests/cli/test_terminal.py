@@ -87,6 +87,12 @@ def test_every_command_has_help_that_fits(aiocircle: Run, command: str) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_help_on_a_narrow_terminal_breaks_no_word(aiocircle: Run) -> None:
+    lines = aiocircle("me", "--help", COLUMNS="40").stdout.splitlines()
+    assert "  --retries N  Repetitions of a failed" in lines
+    assert "        request (4)." in lines
+
+
 def test_help_is_quick_because_it_imports_little(environment: dict[str, str]) -> None:
     code = (
         "import sys; from aiocircle.cli.app import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
