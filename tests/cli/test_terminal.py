@@ -1,10 +1,14 @@
 """What a person sees: the live display on a terminal of 80 columns, help, completion."""
 
+import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -161,6 +165,36 @@ def test_other_shells_can_read_theirs(aiocircle: Run, shell: str) -> None:
     assert "getJobArtifacts" in script
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="needs zsh")
+@pytest.mark.parametrize("load", ['eval "$(<_aiocircle)"', "fpath=($PWD $fpath); compinit -uD"])
+def test_zsh_completes_after_an_eval_and_from_its_own_folder(aiocircle: Run, tmp_path: Path, load: str) -> None:
+    (tmp_path / "_aiocircle").write_text(aiocircle("completion", "zsh").stdout)
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(["zsh", "-f"], cwd=tmp_path, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    try:
+        stand_in = 'aiocircle() { print -r -- "<$*>" }'
+        os.write(leader, f"autoload -U compinit; compinit -uD; {load}; {stand_in}; PS1=RE''ADY\n".encode())
+        _read_until(leader, b"READY")
+        os.write(leader, b"aiocircle pipel\tgh/acme/web --bra\tmain\n")
+        _read_until(leader, b"<pipelines gh/acme/web --branch main>")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+
+
+def _read_until(terminal: int, expected: bytes) -> None:
+    seen = b""
+    while expected not in seen:
+        assert select.select([terminal], [], [], 10)[0], seen
+        seen += os.read(terminal, 4096)
+
+
+def test_bash_completes_names_of_files_where_the_command_has_none(aiocircle: Run) -> None:
+    assert "complete -o default -F _aiocircle aiocircle" in aiocircle("completion", "bash").stdout
 
 
 def test_the_display_counts_every_event() -> None:
