@@ -48,8 +48,9 @@ WORKFLOW_ID may be the workflow's web address.
 API = """
 
 OPERATION is one of CircleCI's document (getJobArtifacts) or its name here
-(artifacts.list), with what its path wants as values or fields. Fields are query
-parameters of GET and DELETE, and else of the JSON body, where dots nest.
+(artifacts.list), with what its path wants as values or fields. PATH is below
+/api/v2, or a whole address. Fields are query parameters of GET and DELETE, and
+else of the JSON body, where dots nest.
 """
 REPORT = """
 

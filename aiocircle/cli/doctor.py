@@ -111,6 +111,8 @@ async def _asked(client: "aiocircle.Client", access: Access) -> "tuple[aiocircle
         answer = await client.users.me().response()
     except (APIError, DecodeError) as error:
         reached = Finding("host", True, f"{name} answers")
+        if access.token is None and isinstance(error, AuthenticationError):
+            return None, [reached]
         what = "owner" if isinstance(error, AuthenticationError) else "API"
         return None, [reached, _problem(what, error)]
     except AioCircleError as error:

@@ -133,6 +133,7 @@ def test_insights_of_a_project_a_workflow_and_its_jobs(ask: Run, circleci: Simul
     ("arguments", "code", "words"),
     [
         (["workflows", SLUG], 2, "which pipeline"),
+        (["workflows", "825dd4a1-a1d8-40e7-8253"], 7, "give its id"),
         (["workflows", "825dd4a1-a1d8-40e7-8253-01a46563bd61", "--pipeline", "3"], 2, "no meaning"),
         (["workflows", "https://app.circleci.com/pipelines/gh/acme/web/4", "--pipeline", "3"], 2, "another: 3"),
         (["jobs", SLUG], 7, "names no workflow"),
