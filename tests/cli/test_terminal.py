@@ -97,6 +97,15 @@ def test_help_on_a_narrow_terminal_breaks_no_word(aiocircle: Run) -> None:
     assert "        request (4)." in lines
 
 
+@pytest.mark.parametrize("script", ["demo", "test"])
+def test_the_scripts_say_what_they_do_and_do_nothing_else(script: str) -> None:
+    command = [f"scripts/{script}", "--help"]
+    result = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True, timeout=5
+    )
+    assert (result.stdout.startswith("S"), result.stderr) == (True, "")
+
+
 def test_help_is_quick_because_it_imports_little(environment: dict[str, str]) -> None:
     code = (
         "import sys; from aiocircle.cli.app import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
