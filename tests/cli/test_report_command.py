@@ -1,6 +1,7 @@
 """``aiocircle report``: what it says, with which status, and that it needs neither token nor host."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -56,3 +57,15 @@ def test_a_page_that_cannot_be_written_is_a_sentence(aiocircle: Run, downloaded:
     done = aiocircle("report", downloaded, "-o", "nowhere/report.html")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "aiocircle: nowhere/report.html: no such file or directory\n"
+
+
+def test_a_page_takes_the_place_of_no_device_and_of_no_link(aiocircle: Run, downloaded: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("elsewhere")
+    for name in ("pipe", "link", "-", "out"):
+        done = aiocircle("report", downloaded, "-o", name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"aiocircle: --output {name} is not a file\nhint: ")
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    assert not (tmp_path / "-").exists()
