@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnusedCliTokensError
 
 from aiocircle._version import __version__
 from aiocircle.cli.exits import ExitCode, UsageError, code_of, root_of
@@ -219,6 +219,8 @@ _IN_WORDS = {
 def _sentence(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         return f"too many arguments: nothing is done with {' '.join(error.unused_tokens or ())!r}"
+    if isinstance(error, UnknownCommandError) and (first := (error.unused_tokens or [""])[0]).startswith("-"):
+        return f"flags stand behind the command, and {first!r} stands before it"
     error.verbose = False
     text = str(error)
     for type_name, words in _IN_WORDS.items():

@@ -48,6 +48,7 @@ def _job(simulator: Simulator) -> int:
         (["me", "--retries", "1.5"], "into a whole number"),
         (["me", "--host", ""], "must not be empty"),
         (["me", "again"], "'again'"),
+        (["--json", "me"], "behind the command, and '--json'"),
         (["cancel", SLUG, "--job", "1601.9"], "into a whole number"),
         (["job", SLUG, "1601.9"], "into a whole number"),
         (["trigger", SLUG, "--branch", ""], "must not be empty"),
