@@ -145,9 +145,9 @@ def test_an_output_that_cannot_be_is_1(aiocircle: Run, circleci: Simulator, tmp_
 
 def test_an_unexpected_exception_shows_its_traceback_only_when_asked(aiocircle: Run, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import aiocircle.cli.me\n"
+        "import aiocircle.cli.asking\n"
         "def broken(*_): raise RuntimeError('told \\x1b[31m Circle-Token: hush-hush')\n"
-        "aiocircle.cli.me.find_access = broken\n"
+        "aiocircle.cli.asking.find_access = broken\n"
     )
     path = f"{Path(__file__).parents[2]}:{tmp_path}"
     quiet, loud = aiocircle("me", PYTHONPATH=path), aiocircle("me", "-vv", PYTHONPATH=path)

@@ -131,7 +131,7 @@ def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, 
     """A thread that hangs (a dead network file system, a slow resolver) holds up neither one Ctrl-C nor two."""
     (tmp_path / "sitecustomize.py").write_text(
         "import asyncio, time\n"
-        "import aiocircle.cli.me\n"
+        "import aiocircle.cli.asking\n"
         "class Stuck:\n"
         "    def __init__(self, *_): self.token = None\n"
         "    def explained(self): import contextlib; return contextlib.nullcontext()\n"
@@ -140,7 +140,7 @@ def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, 
         "        print('stuck', flush=True)\n"
         "        await asyncio.to_thread(time.sleep, 60)\n"
         "    async def __aexit__(self, *_): pass\n"
-        "aiocircle.cli.me.find_access = Stuck\n"
+        "aiocircle.cli.asking.find_access = Stuck\n"
     )
     path = f"{environment['PYTHONPATH']}{os.pathsep}{tmp_path}"
     for signals, limit in ((1, 2.0), (2, 1.0)):
