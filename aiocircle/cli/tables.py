@@ -6,13 +6,17 @@ A list is described once, by its columns; what a person sees is escaped as every
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import attrs
 
 from aiocircle.cli.output import Output, fit
+
+if TYPE_CHECKING:
+    from aiocircle.pagination import Paginator
 
 T = TypeVar("T")
 
@@ -53,6 +57,23 @@ def show(output: Output, kind: str, items: Iterable[T], columns: Columns[T]) -> 
     right = [title.startswith(">") for title in columns]
     for line in (_drawn if is_terminal() else _aligned)(titles, rows, right):
         output.data(line)
+
+
+async def show_listing(
+    output: Output, kind: str, listing: "Paginator[T]", columns: Columns[T], limit: int | None = None
+) -> None:
+    """Write a listing as ``show`` does, or its first ``limit`` items; JSON item by item, as the pages come."""
+    if not output.as_json:
+        show(output, kind, await listing.collect(limit), columns)
+        return
+    written = 0
+    async with aclosing(listing.pages(ahead=limit is None)) as pages:
+        async for page in pages:
+            wanted = page.items if limit is None else page.items[: limit - written]
+            show(output, kind, wanted, columns)
+            written += len(wanted)
+            if written == limit:
+                return
 
 
 def is_terminal() -> bool:

@@ -37,6 +37,6 @@ def workflows(
 
     async def ask(client: "aiocircle.Client", output: Output) -> None:
         listing = client.workflows.list(await named.find_id(client))
-        tables.show(output, "workflow", await listing.collect(), COLUMNS)
+        await tables.show_listing(output, "workflow", listing, COLUMNS)
 
     return answered(ask, connection, display, host=named.host)

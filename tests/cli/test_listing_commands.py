@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -204,6 +206,17 @@ def test_what_has_to_be_copied_is_in_one_piece_on_a_narrow_terminal(
     for columns in (80, 40):
         written = on_terminal(columns, "workflows", pipeline.id, "--host", circleci.url)
         assert str(pipeline.workflows[0].id) in written
+
+
+def test_json_comes_as_the_pages_do_and_a_reader_that_leaves_stops_the_listing(
+    environment: dict[str, str], circleci_factory: Callable[..., Simulator]
+) -> None:
+    simulator = circleci_factory(page_size=1, latency=0.05)
+    command = f"{shlex.quote(sys.executable)} -m aiocircle pipelines {SLUG} --limit 0 --json | head -2"
+    variables = {**environment, "CIRCLE_HOST": simulator.url}
+    result = subprocess.run(["sh", "-c", command], env=variables, capture_output=True, text=True, check=True)
+    assert (len(result.stdout.splitlines()), result.stderr) == (2, "")
+    assert len(simulator.requests) < 10  # of 26
 
 
 def test_names_cannot_move_the_cursor(aiocircle: Run, circleci_factory: Callable[..., Simulator]) -> None:
