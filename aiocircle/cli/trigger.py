@@ -82,6 +82,11 @@ def trigger(
 ) -> ExitCode:
     """Trigger a pipeline, and with --wait follow it to its end."""
     target = parse_target(project)
+    if target.pipeline_number or target.workflow_id or target.job_number:
+        raise UsageError(
+            "the address names what has run already, and a pipeline is triggered in a project",
+            hint=f"aiocircle rerun runs a workflow again; aiocircle trigger {target.slug} makes a new pipeline",
+        )
     if what.branch is not None and what.tag is not None:
         raise UsageError("--branch and --tag exclude each other", hint="a pipeline is of one of them")
     if what.timeout is not None and not what.wait:

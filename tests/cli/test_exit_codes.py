@@ -53,6 +53,7 @@ def _job(simulator: Simulator) -> int:
         (["job", SLUG, "1601.9"], "into a whole number"),
         (["trigger", SLUG, "--branch", ""], "must not be empty"),
         (["trigger", SLUG, "--timeout", "5"], "--wait"),
+        (["trigger", f"https://app.circleci.com/pipelines/{SLUG}/51"], "aiocircle rerun"),
         (["trigger", SLUG, "-p", "a=1", "-p", "a=2"], "twice"),
         (["insights", SLUG, "--branch", "main", "--all-branches"], "--all-branches"),
     ],
