@@ -26,6 +26,7 @@ from aiocircle.errors import DecodeError
 T = TypeVar("T")
 
 LONGEST_QUOTED = 24  # characters
+LARGEST_INTEGER = 2**63 - 1  # of what databases can hold; no number of CircleCI's comes near it
 
 
 @attrs.frozen(kw_only=True)
@@ -103,9 +104,12 @@ def _number(convert: type[int] | type[float], name: str) -> Callable[[Any, Any],
         if isinstance(value, bool) or not isinstance(value, int | float | str) or cut:
             raise TypeError(f"{name} expected, not {_shown(value)}")
         try:
-            return convert(value)
+            number = convert(value)
         except (ValueError, OverflowError):
             raise TypeError(f"{name} expected, not {_shown(value)}") from None
+        if convert is int and abs(number) > LARGEST_INTEGER:
+            raise TypeError(f"{name} of 64 bits expected, not {_shown(value)}")
+        return number
 
     return structure
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.peers import PEERS, Peer, Task
 from benchmarks.tables import Row, Run, table, verdict
-from benchmarks.world import FULL, KIB, QUICK, Workload, find_nginx, published, reached, served
+from benchmarks.world import FULL, KIB, QUICK, Origins, Workload, find_nginx, published, reached, served
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_PER_RUN = 900
@@ -64,12 +64,12 @@ class FailedRunError(Exception):
     """A peer did not bring every file."""
 
 
-def run(peer: Peer, workload: Workload, origin: str, directory: Path) -> Run:
+def run(peer: Peer, workload: Workload, origin: str, certificate: Path, directory: Path) -> Run:
     """Run a peer once, in a directory that is new before and gone after, and check what it brought."""
     output = directory / "output"
     output.mkdir(parents=True)
     try:
-        status, result = _timed(peer, Task(origin, workload.job, output), directory)
+        status, result = _timed(peer, Task(origin, workload.job, output, certificate), directory)
         count, total = _brought(output)
         if status or (count, total) != (workload.count, workload.total):
             last = (directory / "said.txt").read_text(errors="replace").strip().rsplit("\n", 1)[-1]
@@ -164,9 +164,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="aiocircle-", dir=arguments.workdir or _roomy(needed)) as directory:
         prefix = Path(directory, "nginx")
         prefix.mkdir()
-        with served(nginx, prefix) as origin:
+        with served(nginx, prefix) as origins:
             for workload in workloads:
-                results[workload.name] = rows = _benchmark(workload, peers, rounds, prefix, origin, arguments.page_size)
+                results[workload.name] = rows = _benchmark(
+                    workload, peers, rounds, prefix, origins, arguments.page_size
+                )
                 _progress("")
                 print(table(workload, rows), verdict(workload, rows), "", sep="\n\n", flush=True)
     if arguments.json:
@@ -175,11 +177,12 @@ def main() -> int:
 
 
 def _benchmark(
-    workload: Workload, peers: Sequence[Peer], rounds: int, prefix: Path, origin: str, page_size: int
+    workload: Workload, peers: Sequence[Peer], rounds: int, prefix: Path, origins: Origins, page_size: int
 ) -> list[Row]:
     peers = [peer for peer in peers if workload.is_slow or not peer.is_for_slow_links]
-    with reached(workload, origin) as origin, published(workload, prefix, origin, page_size):  # noqa: PLR1704 -- the same one
-        return compete(workload, peers, rounds, lambda peer: run(peer, workload, origin, prefix.parent / "run"))
+    directory, certificate = prefix.parent / "run", origins.certificate
+    with reached(workload, origins) as origin, published(workload, prefix, origin, page_size):
+        return compete(workload, peers, rounds, lambda peer: run(peer, workload, origin, certificate, directory))
 
 
 def _raw(results: dict[str, list[Row]], rounds: int) -> dict[str, object]:

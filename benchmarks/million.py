@@ -151,8 +151,8 @@ def download(jobs: int, artifacts: int, work: Path, nginx: str) -> dict[str, flo
     prefix, output = work / "nginx", work / "output"
     prefix.mkdir()
     (prefix / "artifact").write_bytes(b"x" * SIZE)
-    with served(nginx, prefix, everywhere="/artifact") as files, listings(jobs, artifacts, files) as origin:
-        command = [sys.executable, "-c", CLIENT, origin, files.removeprefix("http://"), TOKEN, str(output)]
+    with served(nginx, prefix, everywhere="/artifact") as files, listings(jobs, artifacts, files.plain) as origin:
+        command = [sys.executable, "-c", CLIENT, origin, files.plain.removeprefix("http://"), TOKEN, str(output)]
         environment = {"PATH": os.environ["PATH"], "HOME": str(work), "PYTHONPATH": str(ROOT)}
         said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout
     told: dict[str, float] = json.loads(said)

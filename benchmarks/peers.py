@@ -28,7 +28,8 @@ _LISTED: Final = """curl -s -X GET "$LISTING" \
     --header "Circle-Token: $CIRCLE_TOKEN" | grep -o 'https\\?://[^"]*'"""
 
 # https://circleci.com/docs/api-developers-guide/#download-artifacts, for http as well, and without the progress bar.
-_RECIPE: Final = f"""cd "$OUTPUT" && {_LISTED} | wget --header="Circle-Token: $CIRCLE_TOKEN" -nv -i -"""
+_RECIPE: Final = f"""cd "$OUTPUT" && {_LISTED} | wget --ca-certificate="$SSL_CERT_FILE" \
+    --header="Circle-Token: $CIRCLE_TOKEN" -nv -i -"""
 
 _CURL: Final = f"""set -o pipefail
 {_LISTED} | sed -E 's#^.*/artifacts/(.*)$#url = "&"\\noutput = "\\1"#' > listing.txt && cd "$OUTPUT" &&
@@ -37,23 +38,32 @@ exec curl -s --no-progress-meter --fail --parallel --parallel-max AT_ONCE --crea
 
 _ARIA2: Final = f"""set -o pipefail
 {_LISTED} | sed -E 's#^.*/artifacts/(.*)$#&\\n  out=\\1#' > listing.txt &&
-exec aria2c --no-conf -q -j16 --file-allocation=none --header="Circle-Token: $CIRCLE_TOKEN" \
-    --dir "$OUTPUT" -i listing.txt"""
+exec aria2c --no-conf -q -j16 --file-allocation=none --ca-certificate="$SSL_CERT_FILE" \
+    --header="Circle-Token: $CIRCLE_TOKEN" --dir "$OUTPUT" -i listing.txt"""
 
 
 @frozen
 class Task:
-    """One download: which job of which host, into which directory."""
+    """One download: which job of which host, into which directory, and the certificate to trust."""
 
     origin: str
     job: int
     output: Path
+    certificate: Path
 
     @property
     def environment(self) -> dict[str, str]:
         """What a peer finds in its environment besides the usual."""
         listing = f"{self.origin}/api/v2/project/{PROJECT}/{self.job}/artifacts"
-        return {"LISTING": listing, "OUTPUT": str(self.output), "CIRCLE_TOKEN": TOKEN}
+        trusted = str(self.certificate)
+        return {
+            "LISTING": listing,
+            "OUTPUT": str(self.output),
+            "CIRCLE_TOKEN": TOKEN,
+            "SSL_CERT_FILE": trusted,  # what OpenSSL reads, and so Python and curl
+            "CURL_CA_BUNDLE": trusted,
+            "REQUESTS_CA_BUNDLE": trusted,
+        }
 
 
 @frozen

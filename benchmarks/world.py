@@ -39,6 +39,7 @@ class Workload:
     Attributes:
         delay: Seconds by which every answer comes later.
         rate: Bytes a second that a connection carries; 0 for what it can.
+        secure: Whether it is reached by https.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Workload:
     size: int
     delay: float = 0.0
     rate: float = 0.0
+    secure: bool = False
 
     @property
     def is_slow(self) -> bool:
@@ -62,6 +64,7 @@ class Workload:
         unit, divisor = ("MiB", MIB) if self.size >= MIB else ("KiB", KIB)
         link = f", {self.delay * 1000:g} ms an answer" if self.delay else ""
         link += f", {self.rate / 1e6:g} MB/s a connection" if self.rate else ""
+        link += ", https" if self.secure else ""
         return f"{self.name}: {self.count:,} x {self.size // divisor} {unit}{link}"
 
 
@@ -72,6 +75,10 @@ FULL: Final = (
     Workload("far", 4, 2_000, 32 * KIB, delay=0.05),
     Workload("narrow", 5, 2_000, 32 * KIB, delay=0.02, rate=20e6),
     Workload("few", 6, 1, 512 * MIB, delay=0.02, rate=20e6),
+    Workload("small-tls", 7, 10_000, 8 * KIB, secure=True),
+    Workload("medium-tls", 8, 1_000, MIB, secure=True),
+    Workload("large-tls", 9, 4, 512 * MIB, secure=True),
+    Workload("far-tls", 10, 2_000, 32 * KIB, delay=0.05, secure=True),
 )
 QUICK: Final = (
     Workload("small", 1, 1_000, 8 * KIB),
@@ -80,7 +87,20 @@ QUICK: Final = (
     Workload("far", 4, 200, 32 * KIB, delay=0.05),
     Workload("narrow", 5, 200, 32 * KIB, delay=0.02, rate=20e6),
     Workload("few", 6, 1, 128 * MIB, delay=0.02, rate=20e6),
+    Workload("small-tls", 7, 1_000, 8 * KIB, secure=True),
+    Workload("medium-tls", 8, 100, MIB, secure=True),
+    Workload("large-tls", 9, 2, 128 * MIB, secure=True),
+    Workload("far-tls", 10, 200, 32 * KIB, delay=0.05, secure=True),
 )
+
+
+@frozen
+class Origins:
+    """Where nginx is reached, by http and by https; and whom to trust for the latter."""
+
+    plain: str
+    secure: str
+    certificate: Path
 
 
 def find_nginx() -> str | None:
@@ -91,39 +111,42 @@ def find_nginx() -> str | None:
 
 
 @contextmanager
-def served(nginx: str, prefix: Path, everywhere: str = "") -> Iterator[str]:
-    """Run nginx over a directory for the length of a block and give its origin.
+def served(nginx: str, prefix: Path, everywhere: str = "") -> Iterator[Origins]:
+    """Run nginx over a directory for the length of a block and give its origins.
 
     Args:
         nginx: The program.
         prefix: The directory.
         everywhere: A file of it that every artifact's address leads to, as ``/name``; without it, its own.
     """
-    port = _free_port()
-    (prefix / "nginx.conf").write_text(_configuration(prefix, port, everywhere))
+    port, secure_port = _free_port(), _free_port()
+    certificate = _certified(prefix)
+    (prefix / "nginx.conf").write_text(_configuration(prefix, port, secure_port, everywhere))
     command = [nginx, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", str(prefix / "error.log")]
     process = subprocess.Popen(command)
     try:
         _wait_for(process, port, prefix)
-        yield f"http://127.0.0.1:{port}"
+        yield Origins(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{secure_port}", certificate)
     finally:
         process.terminate()
         process.wait()
 
 
 @contextmanager
-def reached(workload: Workload, origin: str) -> Iterator[str]:
+def reached(workload: Workload, origins: Origins) -> Iterator[str]:
     """Give the origin by which a workload is reached: through a slow link, if it has one."""
+    origin = origins.secure if workload.secure else origins.plain
     if not workload.is_slow:
         yield origin
         return
     port = _free_port()
-    link = [sys.executable, str(Path(__file__).with_name("slow.py")), str(port), origin.rsplit(":", 1)[1]]
+    scheme, host, upstream = origin.split(":")
+    link = [sys.executable, str(Path(__file__).with_name("slow.py")), str(port), upstream]
     process = subprocess.Popen([*link, str(workload.delay), str(workload.rate)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
+        yield f"{scheme}:{host}:{port}"
     finally:
         process.terminate()
         process.wait()
@@ -193,7 +216,16 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, prefix: Path) -> None
     raise RuntimeError(f"nginx did not start: {log.read_text() if log.exists() else 'it left no log'}")
 
 
-def _configuration(prefix: Path, port: int, everywhere: str) -> str:
+def _certified(prefix: Path) -> Path:
+    """Make a key and a certificate that signs itself, of the kind that most hosts have."""
+    certificate = prefix / "certificate.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1"
+    where = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(prefix / "key.pem"), "-out", str(certificate)]
+    subprocess.run([*command.split(), *where], check=True, capture_output=True)
+    return certificate
+
+
+def _configuration(prefix: Path, port: int, secure_port: int, everywhere: str) -> str:
     # Started as root, its workers would become a user who cannot read a private temporary directory.
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = "\n".join(
@@ -219,6 +251,10 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{secure_port} ssl backlog=1024;
+        ssl_certificate {prefix}/certificate.pem;
+        ssl_certificate_key {prefix}/key.pem;
+        ssl_protocols TLSv1.2 TLSv1.3;
         root {prefix};
         absolute_redirect off;
         if ($http_circle_token != "{TOKEN}") {{ return 401; }}

@@ -30,7 +30,9 @@ from aiocircle.cli.settings import (
     more_than_zero,
 )
 from aiocircle.cli.target import NOTHING_CHOSEN, Chosen, selection, targets
+from aiocircle.download.layout import Layout
 from aiocircle.download.outputs import is_archive
+from aiocircle.download.replacing import check_replaceable
 from aiocircle.download.stores import STDOUT
 from aiocircle.errors import AioCircleError
 from aiocircle.events import Event
@@ -141,6 +143,8 @@ def download(
         raise UsageError("--plan and --dry-run both fetch nothing", hint="one writes a file, the other prints names")
     named = targets(target, chosen)
     what = selection(named, chosen)
+    if files.plan is not None:
+        check_replaceable(files.plan)
     access = find_access(connection, named[0].host)
     with access.explained():
         return run(Fetch(what, files, access, output, display.verbose).run)
@@ -207,6 +211,9 @@ class Fetch:
 
     async def _planned(self, client: "aiocircle.Client", file: Path) -> ExitCode:
         assert isinstance(self.what, aiocircle.Selection)
+        if self.files.layout is not None:
+            Layout(self.files.layout)
+            self.output.note("a plan holds no names: give --layout again with --from")
         async with shown(self.progress, self.output, live=self._is_live()):
             plan = await client.artifacts.plan(self.what, options=self.files.options())
             await plan.save(file)

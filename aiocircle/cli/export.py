@@ -55,7 +55,9 @@ class Part:
     branch: Annotated[
         str | None, Parameter(help="Pipelines of this branch; metrics of it.", metavar="NAME", group=CHOICE)
     ] = None
-    look_back: Annotated[str, Parameter(help="Look so far back for reruns (3d).", metavar="AGE", group=CHOICE)] = "3d"
+    look_back: Annotated[
+        str, Parameter(help="How far back reruns are looked for (3d).", metavar="AGE", group=CHOICE)
+    ] = "3d"
     window: Annotated[
         Window, Parameter(help="How far back metrics go (last-90-days).", metavar="WINDOW", group=CHOICE)
     ] = "last-90-days"
@@ -221,7 +223,7 @@ class _Exporting:
     def _cancelled(self, report: "aiocircle.ExportReport") -> ExitCode:
         self._show(report)
         stopped = AioCircleError(
-            "stopped; what was collected is kept, and no file has changed",
+            "stopped; what was collected is kept, and every file is whole",
             hint="the same command goes on from there",
         )
         self.output.complain(stopped)

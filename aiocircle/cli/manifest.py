@@ -1,6 +1,5 @@
 """``aiocircle manifest``: where every file in a directory comes from, as JSON Lines."""
 
-import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from aiocircle.cli.output import Output
 from aiocircle.cli.settings import FILES
 from aiocircle.download.records import Records
 from aiocircle.download.records import manifest as lines
-from aiocircle.download.stores import explained
+from aiocircle.download.replacing import replacing
 
 
 def manifest(
@@ -29,13 +28,6 @@ def manifest(
             for line in lines(records):
                 shown.data(line)
             return ExitCode.OK
-        part = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
-        try:
-            with explained(str(output), fatal=True):
-                with part.open("x", encoding="utf-8") as file:
-                    for line in lines(records):
-                        file.write(f"{line}\n")
-                part.replace(output)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(output) as file:
+            file.writelines(f"{line}\n".encode() for line in lines(records))
     return ExitCode.OK

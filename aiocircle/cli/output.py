@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import asdict, define
 
@@ -28,7 +28,7 @@ _HIDDEN: list[Token] = []  # of the process: what is not to be shown is not to b
 
 
 class ReaderGoneError(Exception):
-    """Whoever read the output has stopped reading: ``| head``."""
+    """Nobody takes the data any more: ``| head`` has stopped reading, or a disk is full, which has been said."""
 
 
 @define(eq=False)
@@ -51,7 +51,10 @@ class Output:
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
         """Write an object as a line of JSON."""
-        self.data(without_secrets(json.dumps({"type": kind, **values}, ensure_ascii=True)))
+        text = json.dumps({"type": kind, **values}, ensure_ascii=True)
+        if without_secrets(text) != text:  # seldom; what is taken out of the text might be a part of JSON's own
+            text = json.dumps(_each_without_secrets(json.loads(text)), ensure_ascii=True)
+        self.data(text)
 
     def json(self, value: Any, *, pretty: bool = False) -> None:
         """Write a JSON value as it came from the host: signed addresses in it are what was asked for."""
@@ -110,6 +113,14 @@ def hide(token: Token) -> None:
 def without_secrets(text: str) -> str:
     """Return text without hidden tokens, and without what else looks like a secret."""
     return redact(text, *_HIDDEN)
+
+
+def _each_without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {without_secrets(key): _each_without_secrets(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_each_without_secrets(one) for one in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def fit(text: str) -> str:
@@ -188,19 +199,25 @@ def shown_first(lines: Iterator[str], *, total: int | None = None) -> Iterator[s
         yield f"  and {more:,} more"
 
 
-def _write(stream: IO[str], line: str) -> None:
+def _write(stream: TextIO, line: str) -> None:
+    """Write a line. Without its data a command is of no use, while it goes on when nobody takes what else it says."""
     try:
-        stream.write(line + "\n")
+        try:
+            stream.write(line + "\n")
+        except UnicodeEncodeError:  # of a terminal or a file that is not UTF-8
+            stream.write(line.encode(stream.encoding, "backslashreplace").decode(stream.encoding) + "\n")
         stream.flush()
-    except BrokenPipeError:
-        _silence(stream)
-        raise ReaderGoneError from None
     except OSError as error:
         _silence(stream)
-        raise AioCircleError(f"the output cannot be written: {(error.strerror or '?').lower()}") from None
+        if stream is sys.stderr:
+            return
+        if not isinstance(error, BrokenPipeError):
+            reason = (error.strerror or "?").lower()
+            Output().complain(AioCircleError(f"the output cannot be written: {reason}"))
+        raise ReaderGoneError from None
 
 
-def _silence(stream: IO[str]) -> None:
+def _silence(stream: TextIO) -> None:
     """Let what is still buffered go nowhere, or the interpreter would complain about it at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())

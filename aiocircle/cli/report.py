@@ -1,13 +1,11 @@
 """``aiocircle report``: a page to look at, from what an export or a download left behind."""
 
-import os
-import stat
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from aiocircle.cli.exits import ExitCode, UsageError
+from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.output import Output, binary
 from aiocircle.cli.settings import FILES, FLAT, USUAL_DISPLAY, Display
 from aiocircle.report import write_report
@@ -25,7 +23,6 @@ def report(
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
     """Write an HTML page about the export or the download in DIR: one file, which works anywhere and asks nobody."""
-    _check(output)
     shown = Output(quiet=display.quiet, as_json=display.as_json)
     written = write_report(directory, output)
     sources = [name for name, there in (("export", written.has_export), ("download", written.has_download)) if there]
@@ -34,16 +31,3 @@ def report(
     elif not shown.quiet:
         shown.data(f"{written.path}: {binary(written.size)}, from {' and '.join(f'the {name}' for name in sources)}")
     return ExitCode.OK
-
-
-def _check(output: Path) -> None:
-    """Refuse what a page would not be written to, but put in the place of: a device, a link, standard output.
-
-    Raises:
-        UsageError: No file is named.
-    """
-    other = os.path.lexists(output) and not stat.S_ISREG(output.lstat().st_mode)
-    if other or str(output) == "-":
-        raise UsageError(
-            f"--output {output} is not a file", hint="name one, such as report.html; it is replaced as a whole"
-        )

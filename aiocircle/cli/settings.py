@@ -5,11 +5,11 @@ are divided by commas. A flag wins over its variable. The token has no flag, sin
 processes' arguments.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -34,6 +34,7 @@ from aiocircle.errors import AuthenticationError, ConfigurationError, ForbiddenE
 
 PREFIX = "AIOCIRCLE_"
 DEFAULT_HOST = "https://circleci.com"
+MOST_OFTEN = 2  # that a flag which is counted is worth being given
 
 # How far back Insights may look.
 Window = Literal["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"]
@@ -47,9 +48,15 @@ DISPLAY = Group.create_ordered("Display")
 
 
 def more_than_zero(_type: Any, value: float | None) -> None:
-    """Refuse 0, what is below, what has no end, and what is no number."""
-    if value is not None and not 0 < value < inf:
-        raise ValueError("It must be more than 0, and finite.")
+    """Refuse 0, what is below, and what is no number."""
+    if value is not None and not value > 0:
+        raise ValueError("It must be more than 0.")
+
+
+def with_an_end(_type: Any, value: float) -> None:
+    """Refuse what is not more than 0, and what no clock comes to."""
+    if not 0 < value < math.inf:
+        raise ValueError("It must be more than 0, and have an end.")
 
 
 def not_negative(_type: Any, value: float) -> None:
@@ -86,7 +93,7 @@ class Connection:
         _connection("circle-token (default), bearer or basic.", metavar="SCHEME"),
     ] = "circle-token"
     connect_timeout: Annotated[
-        float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=more_than_zero)
+        float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=with_an_end)
     ] = 10.0
     stall_timeout: Annotated[
         float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=more_than_zero)
@@ -226,7 +233,7 @@ def as_typed(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollectio
 def _tokens(argument: Argument, variable: str, value: str) -> list[Token]:
     token = Token(keyword=variable, value=value, source="environment")
     if argument.parameter.count:
-        return [evolve(token, value="", implicit_value=1)] * (int(value) if value.isdecimal() else 1)
+        return [evolve(token, value="", implicit_value=1)] * (min(int(value), MOST_OFTEN) if value.isdecimal() else 1)
     if get_origin(argument.hint) is tuple:
         return [evolve(token, value=text, index=index) for index, text in enumerate(filter(None, value.split(",")))]
     return [token]

@@ -4,21 +4,17 @@ A daemon, cron or ``>&-`` may leave them out. Then Python has ``None`` in their 
 is opened gets their number, and with it whatever is written to standard error. So nothing is put there first.
 """
 
-import io
 import os
 import sys
 
 
 def prepare() -> None:
-    """Give this process every standard stream, and let a character that one cannot encode be escaped, not an error."""
+    """Give this process every standard stream."""
     for number in range(3):
         _open_if_closed(number)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 -- as long as the process
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _open_if_closed(number: int) -> None:

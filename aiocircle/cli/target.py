@@ -15,7 +15,7 @@ from cyclopts import Parameter
 import aiocircle
 from aiocircle.cli.exits import UsageError
 from aiocircle.cli.quantities import moment
-from aiocircle.cli.settings import SELECTION
+from aiocircle.cli.settings import SELECTION, more_than_zero
 from aiocircle.errors import ConfigurationError
 from aiocircle.slugs import Target, parse_target
 
@@ -35,9 +35,11 @@ def _selecting(text: str, metavar: str | None = None, **more: Any) -> Parameter:
 class Chosen:
     """What the flags select; the names are those of ``aiocircle.Selection``, in the singular where they repeat."""
 
-    job: Annotated[int | None, _selecting("A job, by its number.", "N")] = None
+    job: Annotated[int | None, _selecting("A job, by its number.", "N", validator=more_than_zero)] = None
     workflow: Annotated[str | None, _selecting("All jobs of a workflow, by its id.", "UUID")] = None
-    pipeline: Annotated[int | None, _selecting("All jobs of a pipeline, by its number.", "N")] = None
+    pipeline: Annotated[
+        int | None, _selecting("All jobs of a pipeline, by its number.", "N", validator=more_than_zero)
+    ] = None
     latest: Annotated[bool, _selecting("The newest pipeline.")] = False
     all: Annotated[bool, _selecting("All pipelines.")] = False
     since: Annotated[str | None, _selecting("All pipelines created since: 2026-11-01, 30d, 12h.", "DATE")] = None

@@ -94,9 +94,9 @@ class JobFound:
 
 @frozen
 class AllBelow:
-    """Everything that was found below a pipeline or a workflow has been handed out."""
+    """Everything that was found below a pipeline, a workflow or a job has been handed out."""
 
-    found: PipelineFound | WorkflowFound
+    found: PipelineFound | WorkflowFound | JobFound
 
 
 @frozen(kw_only=True)
@@ -187,18 +187,25 @@ class Crawl:
 
     def _pipelines_of(self, slug: ProjectSlug) -> AsyncGenerator[Found, None]:
         found = self._all_pipelines(slug) if self._selection.is_whole else self._one_pipeline(slug)
-        return guarded(found, f"pipelines of {slug}", alone=len(self._selection.projects) == 1)
+        return guarded(found, f"pipelines of {slug}", alone=self._is_one_project, expires=False)
 
-    async def _one_pipeline(self, slug: ProjectSlug) -> AsyncGenerator[PipelineFound, None]:
+    @property
+    def _is_one_project(self) -> bool:
+        return len(self._selection.projects) == 1
+
+    async def _one_pipeline(self, slug: ProjectSlug) -> AsyncGenerator[PipelineFound | Skipped, None]:
         if self._selection.pipeline is not None:
             yield found_pipeline(slug, await self._pipelines.get_by_number(slug, self._selection.pipeline))
             return
         branch = self._selection.branch
         newest = await self._pipelines.list(slug, branch=branch).first()
-        if newest is None:
-            where = f"on branch {branch!r}" if branch else f"in {slug}"
-            raise NotFoundError(404, "list pipelines", f"there is no pipeline {where}", hint="is the branch right?")
-        yield found_pipeline(slug, newest)
+        if newest is not None:
+            yield found_pipeline(slug, newest)
+            return
+        why = f"there is no pipeline{f' on branch {branch!r}' if branch else ''}"
+        if self._is_one_project:
+            raise NotFoundError(404, "list pipelines", f"{why} in {slug}", hint="is the branch right?")
+        yield Skipped(name=f"pipelines of {slug}", reason=why, ref=JobRef(slug=slug))
 
     async def _all_pipelines(self, slug: ProjectSlug) -> AsyncGenerator[PipelineFound, None]:
         selection = self._selection
@@ -289,7 +296,7 @@ def found_pipeline(slug: ProjectSlug, pipeline: Pipeline, json: Mapping[str, Any
 
 
 async def guarded(
-    listing: AsyncGenerator[T, None], what: str, *, alone: bool, job: JobRef | None = None
+    listing: AsyncGenerator[T, None], what: str, *, alone: bool, job: JobRef | None = None, expires: bool = True
 ) -> AsyncGenerator[T | Skipped | ListingFailed, None]:
     """Yield what a listing yields; if it fails, say so in its stream, since the others still count.
 
@@ -298,6 +305,8 @@ async def guarded(
         what: What it is a listing of.
         alone: There are no others: if nothing came of it, its failure is that of the selection.
         job: The job whose artifacts they are, or the place whose jobs.
+        expires: The host forgets such things, so one that it does not know is no failure. Of a project, whose name may
+            be mistyped or which the token may not see, it is one.
     """
     begun = False
     job_number = job.job_number if job is not None else None
@@ -311,7 +320,7 @@ async def guarded(
     except AioCircleError as error:
         if alone and not begun:
             raise
-        if isinstance(error, NotFoundError | GoneError):
+        if expires and isinstance(error, NotFoundError | GoneError):
             yield Skipped(name=what, reason=EXPIRED, job_number=job_number, ref=job)
         else:
             yield ListingFailed(what=what, job_number=job_number, error=error, job=job)

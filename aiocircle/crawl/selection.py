@@ -57,10 +57,19 @@ def _uuid(value: UUID | str | None) -> UUID | None:
 
 
 def moment_of(value: datetime | timedelta | None) -> datetime | None:
-    """Return a moment with a time zone: of a duration, so long ago; of a date without a zone, UTC."""
-    if isinstance(value, timedelta):
-        return datetime.now(UTC) - value
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+    """Return a moment in UTC: of a duration, so long ago; a date without a time zone is taken as UTC.
+
+    Raises:
+        ConfigurationError: UTC has no date for it.
+    """
+    if value is None:
+        return None
+    try:
+        if isinstance(value, timedelta):
+            return datetime.now(UTC) - value
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ConfigurationError(f"there is no date for {value}", hint="choose one nearer to today") from None
 
 
 @frozen

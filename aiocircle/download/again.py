@@ -1,7 +1,8 @@
 """What failed, once more, and what a killed run had still before it: the ledger knows what is missing.
 
 Addresses are not kept from run to run, so the jobs that have something missing are listed again. Of a job's artifacts
-those are fetched that failed, to the names that they were to have; where the listing itself had failed, all of them.
+those are fetched that failed, to the names that they were to have; where the listing itself, or that of the jobs of a
+workflow or a pipeline, had failed, all of them, and they leave other files their names.
 Then comes what the last run was to fetch if it did not come to its end: all of it is listed again, as by that run, and
 what is there already is left alone.
 """
@@ -13,18 +14,27 @@ from uuid import UUID
 
 from attrs import evolve, frozen
 
-from aiocircle.api import Artifact, Artifacts, Jobs
-from aiocircle.crawl.fanout import JobRef
+from aiocircle.api import Artifact, Artifacts
+from aiocircle.crawl.fanout import JobRef, Skipped
 from aiocircle.crawl.selection import Selection
 from aiocircle.download.downloader import Download
 from aiocircle.download.intent import read_intent
 from aiocircle.download.items import Item, source_of
-from aiocircle.download.layout import Layout
+from aiocircle.download.jobs import WantedJobs
+from aiocircle.download.layout import FIELDS, Layout
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.paths import Claims, PlacedPath, SafePath
 from aiocircle.download.records import Failed, Records, Source
-from aiocircle.download.report import EXPIRED_ENTRY, ItemOutcome
-from aiocircle.errors import AioCircleError, AuthenticationError, GoneError, NotFoundError, WaitTooLongError
+from aiocircle.download.report import EXPIRED_ENTRY, ItemOutcome, outcome_of
+from aiocircle.endings import in_thread
+from aiocircle.errors import (
+    AioCircleError,
+    AuthenticationError,
+    ConfigurationError,
+    GoneError,
+    NotFoundError,
+    WaitTooLongError,
+)
 from aiocircle.events import ItemPlanned, ListingEnded
 from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
@@ -93,6 +103,8 @@ class Again(Download):
 
     async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
         layout = self._layout
+        if self._selection is None:
+            await in_thread(None, self._leave_names, claims)
         async with aclosing(self._failed_items(claims)) as failed:
             async for some in failed:
                 yield some
@@ -105,12 +117,25 @@ class Again(Download):
             async for some in pending:
                 yield some
 
+    def _leave_names(self, claims: Claims) -> None:
+        """Leave files their names where a listing had failed: nobody knows yet which names it leads to."""
+        again = {failed.source.identity for failed in self._missing.failures}
+        if all(failed.source.path is not None for failed in self._missing.failures):
+            return
+        state = None if self._options.state is None else Path(self._options.state)
+        with Records(self._output, state) as records:
+            for stored in records.stored():
+                job = evolve(stored.source, path=None)
+                workflow = evolve(job, job=None)
+                above = {job.identity, workflow.identity, evolve(workflow, workflow=None).identity}
+                if again.isdisjoint({stored.source.identity, *above}):
+                    claims.claim(PlacedPath(SafePath(tuple(stored.target.split("/")))), stored.source.identity)
+
     async def _failed_items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
-        jobs: dict[tuple[str, int | None, str | None], list[Failed]] = {}
+        places: dict[str, list[Failed]] = {}
         for failed in self._missing.failures:
-            source = failed.source
-            jobs.setdefault((source.slug, source.job, None if source.job else source.workflow), []).append(failed)
-        for failures in jobs.values():
+            places.setdefault(evolve(failed.source, path=None).identity, []).append(failed)
+        for failures in places.values():
             try:
                 async with aclosing(self._items_of(failures, claims)) as items:
                     async for item in items:
@@ -135,24 +160,43 @@ class Again(Download):
         self._notes.missing(_outcome_of(failed), failed.source, error, self._layout.template, reason=EXPIRED_ENTRY)
 
     async def _items_of(self, failures: Sequence[Failed], claims: Claims) -> AsyncGenerator[Item, None]:
-        """Yield what is missing of one job, or of the jobs of a workflow that could not be listed."""
+        """Yield what is missing of one job, or of the jobs of a workflow or a pipeline that could not be listed."""
         listing = next((failed for failed in failures if failed.source.path is None), None)
         if listing is not None and listing.layout is not None:
             self._layout = Layout(listing.layout)
         place = _ref_of(failures[0].source)
-        for ref in [place] if place.job_number is not None else await self._jobs_in(place):
-            assert ref.job_number is not None
-            artifacts = await Artifacts(self._session).list(ref.slug, ref.job_number).collect()
-            wanted = {failed.source.identity: failed for failed in failures}
-            for artifact in artifacts:
-                failed = wanted.pop(source_of(ref, artifact).identity, None)
-                item = self._item(ref, artifact, failed, claims, all_of_it=listing is not None)
-                if item is not None:
+        if place.job_number is not None:
+            async with aclosing(self._items_in(place, failures, claims, all_of_it=listing is not None)) as items:
+                async for item in items:
                     yield item
-            self._notes.listed(ref)
-            for failed in wanted.values():
-                if failed.source.path is not None:
-                    self._note_gone(failed)
+            return
+        async with aclosing(WantedJobs(self._session, _selection_of(place), FIELDS).stream()) as jobs:
+            async for found in jobs:
+                if isinstance(found, JobRef):
+                    async with aclosing(self._items_in(found, failures, claims, all_of_it=True)) as items:
+                        async for item in items:
+                            yield item
+                elif isinstance(found, Skipped):
+                    self._notes.add(outcome_of(found))
+                else:
+                    raise found.error  # so that the place counts as failed again, with all below it
+        assert self._notes.ledger is not None
+        self._notes.ledger.resolve(failures[0].source.identity)  # there may be no job of which that is noted
+
+    async def _items_in(
+        self, job: JobRef, failures: Sequence[Failed], claims: Claims, *, all_of_it: bool
+    ) -> AsyncGenerator[Item, None]:
+        assert job.job_number is not None
+        wanted = {failed.source.identity: failed for failed in failures}
+        for artifact in await Artifacts(self._session).list(job.slug, job.job_number).collect():
+            failed = wanted.pop(source_of(job, artifact).identity, None)
+            item = self._item(job, artifact, failed, claims, all_of_it=all_of_it)
+            if item is not None:
+                yield item
+        self._notes.listed(job)
+        for failed in wanted.values():
+            if failed.source.path is not None:
+                self._note_gone(failed)
 
     def _item(
         self, ref: JobRef, artifact: Artifact, failed: Failed | None, claims: Claims, *, all_of_it: bool
@@ -164,14 +208,15 @@ class Again(Download):
             return Item(source.job, source.node, source.path, placed, str(placed.path), artifact.url, source)
         return self._place(ref, artifact, claims) if failed is not None or all_of_it else None
 
-    async def _jobs_in(self, place: JobRef) -> list[JobRef]:
-        assert place.workflow_id is not None
-        jobs = await Jobs(self._session).list(place.workflow_id).collect()
-        return [
-            evolve(place, job_number=job.job_number, job_name=job.name)
-            for job in jobs
-            if job.job_number is not None and job.type != "approval"
-        ]
+
+def _selection_of(place: JobRef) -> Selection:
+    """Return what leads to the jobs of a workflow or a pipeline."""
+    if place.workflow_id is None and place.pipeline_number is None:
+        raise ConfigurationError(
+            f"what could not be listed of {place.slug} is not recorded", hint="the same 'aiocircle download' lists it"
+        )
+    pipeline = place.pipeline_number if place.workflow_id is None else None
+    return Selection(place.slug, workflow=place.workflow_id, pipeline=pipeline)
 
 
 def _ref_of(source: Source) -> JobRef:

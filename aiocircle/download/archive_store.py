@@ -65,11 +65,8 @@ class ArchiveStore(Spool):
     def __init__(self, output: str, *, sync: bool = False) -> None:
         self._final = None if output == STDOUT else Path(output)
         self._make = _maker(output)
-        if self._final is None:
-            own = Path(tempfile.gettempdir()) / f".aiocircle-{os.getpid()}"
-        else:
-            own = self._final.with_name(f".{self._final.name}.aiocircle")
-        super().__init__(output, own, sync=sync)
+        own = Path() if self._final is None else self._final.with_name(f".{self._final.name}.aiocircle")
+        super().__init__("standard output" if self._final is None else output, own, sync=sync)
         self._turn = threading.Lock()
         self._finished = False
         self._broken = False
@@ -84,6 +81,11 @@ class ArchiveStore(Spool):
             raise StoreError(
                 f"{self.output}: a directory of that name is there", fatal=True, hint="choose another name"
             )
+        with explained(self.output, fatal=True):
+            if self._final is None:  # among the files of others, so with a name that none of them can know before
+                self._own = Path(tempfile.mkdtemp(prefix=".aiocircle-"))
+            elif self._own.is_symlink():
+                raise StoreError(f"{self._own}: a link stands there, and might lead anywhere", hint="remove it")
         super().__enter__()
         try:
             with explained(self.output, fatal=True):

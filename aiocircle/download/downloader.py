@@ -24,7 +24,7 @@ from attrs import evolve
 from aiocircle.api import Artifact
 from aiocircle.crawl.fanout import JobRef, ListingFailed, Skipped
 from aiocircle.crawl.selection import Selection
-from aiocircle.download.capacity import Load, affordable
+from aiocircle.download.capacity import Load, affordable, room
 from aiocircle.download.crowd import FIRST, MOST, Crowd
 from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
 from aiocircle.download.intake import Intake
@@ -252,10 +252,11 @@ class Download:
             monotonic = self._session.clock.monotonic
             workers = 0
             reserve = transfer.reserve = Reserve(lambda: crowd.size - workers, load.now, monotonic)
+            secure = self._session.origin.startswith("https:")
 
             def arrived(wait: float, size: int | None) -> None:
                 before = crowd.size
-                crowd.arrived(wait, load.now(), self._options.buffer / min(size or BATCH, BATCH))
+                crowd.arrived(wait, load.now(), room(self._options.buffer, min(size or BATCH, BATCH), secure=secure))
                 if crowd.size > before:
                     join()
 
@@ -358,6 +359,7 @@ class Download:
                         self._notes.add(outcome_of(step))
                     case ListingFailed(job=job, error=error):
                         whole = None if job is None else source_of(job)
+                        self._is_complete = self._is_complete and whole is not None  # what it hides has no record
                         self._notes.failure(outcome_of(step), whole, error, self._layout.template)
                         lost = lost + 1 if isinstance(error, TransportError) else 0
                         if lost >= BROKEN_IN_A_ROW:

@@ -97,4 +97,5 @@ class Notes:
         self.tally.jobs += 1
         if self.ledger is not None:
             whole = source_of(job)
-            self.ledger.resolve(whole.identity, evolve(whole, job=None).identity)
+            workflow = evolve(whole, job=None)
+            self.ledger.resolve(whole.identity, workflow.identity, evolve(workflow, workflow=None).identity)

@@ -16,7 +16,8 @@ class DownloadOptions:
 
     Attributes:
         concurrency: Files in flight; ``None`` for 64 at first, more while that brings more, less when the host objects.
-        buffer: Bytes of file content in memory at most, over all files.
+        buffer: Bytes of file content in memory at most, over all files. Over https the crowd of connections also grows
+            no further than what all of them take fits into that: some 300 KiB each.
         include: Globs over the artifact's path; empty for everything.
         exclude: Globs over the artifact's path, which win.
         nodes: Only from these parallel nodes; empty for all.

@@ -11,10 +11,11 @@ from aiocircle.download.paths import OWN_DIRECTORY
 from aiocircle.download.stores import STDOUT, Store
 from aiocircle.errors import ConfigurationError, StoreError
 
-_BUCKET = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
+_BUCKET = re.compile(r"(s3|gs|az):/", re.IGNORECASE)  # with one slash it is a mistake, and no directory's name
 _OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WHICH_ENDPOINT = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT")
 _OTHER_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "GOOGLE_BASE_URL")  # no part of the text where they are not set
+_OTHER_ARCHIVE = re.compile(r".*\.(tar\.\w+|t[bx]z2?|tzst|7z|rar)", re.IGNORECASE | re.DOTALL)
 MOST_OF_A_NAME = 80
 
 
@@ -38,8 +39,8 @@ def open_store(
     Raises:
         ConfigurationError: It means nothing, or does not go with the other settings.
     """
-    is_directory = not is_bucket(output) and not is_archive(output)
-    if dedupe and not is_directory:
+    _check_named(output)
+    if dedupe and not is_directory(output):
         raise ConfigurationError(f"--dedupe needs a directory, and {output} is none")
     if state is not None and not is_bucket(output):
         raise ConfigurationError(f"--state is for buckets; the records of {output} lie beside it")
@@ -53,8 +54,16 @@ def open_store(
         return ArchiveStore(output, sync=sync)
     if _OTHER_URL.match(output):
         raise ConfigurationError(f"{output!r}: files go to directories, archives, s3://, gs:// and az:// only")
+    if _OTHER_ARCHIVE.fullmatch(output) and not Path(output).is_dir():
+        hint = f"for a directory of that name write {output}/"
+        raise ConfigurationError(f"{output}: archives are .tar, .tar.gz, .tgz, .tar.zst and .zip", hint=hint)
     directory = ContentStore if dedupe else LocalStore
     return directory(Path(output), sync=sync, kept_parents=kept_parents)
+
+
+def is_directory(output: str) -> bool:
+    """Tell whether an output's text means a directory."""
+    return not is_archive(output) and _OTHER_URL.match(output) is None
 
 
 def is_bucket(output: str) -> bool:
@@ -71,8 +80,10 @@ def records_of(output: str, state: Path | None = None) -> Path:
     """Return the local directory in which an output's records lie.
 
     Raises:
+        ConfigurationError: It is no output.
         StoreError: It has none that outlive a run.
     """
+    _check_named(output)
     if is_bucket(output):
         return state or state_of(output)
     if is_archive(output) and not Path(output).is_dir():
@@ -80,6 +91,11 @@ def records_of(output: str, state: Path | None = None) -> Path:
         hint = "'aiocircle download' writes the whole archive anew; tar and zip check what is in one"
         raise StoreError(f"{what}: an archive has no ledger", hint=hint)
     return Path(output) / OWN_DIRECTORY
+
+
+def _check_named(output: str) -> None:
+    if not output:  # or a variable of a script's that is not set would mean the directory in which it runs
+        raise ConfigurationError("the output has no name", hint="name a directory, a bucket or an archive, or . itself")
 
 
 def state_of(address: str) -> Path:

@@ -93,7 +93,7 @@ class KeptParts:
         for name in os.listdir(handle):
             known = _parse(name)
             if known is None or os.stat(name, dir_fd=handle, follow_symlinks=False).st_mtime < oldest:
-                os.unlink(name, dir_fd=handle)
+                self._remove(name)  # but for a directory, which nobody of us made
             else:
                 self.keep(name)
 

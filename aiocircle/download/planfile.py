@@ -7,7 +7,6 @@ a time, while it is downloaded.
 """
 
 import asyncio
-import secrets
 import zlib
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, aclosing
@@ -30,6 +29,7 @@ from aiocircle.download.planlines import (
     job_of,
     parsed,
 )
+from aiocircle.download.replacing import replacing
 from aiocircle.download.report import Report
 from aiocircle.download.stores import explained
 from aiocircle.endings import finish
@@ -37,6 +37,7 @@ from aiocircle.errors import ConfigurationError
 
 LINES = 500  # packed at once
 READ = 256 * 1024  # bytes read at once
+AGAIN = "make the plan again; what it has brought so far is kept"
 
 
 @frozen(eq=False)
@@ -87,15 +88,10 @@ class Plan:
         await finish(asyncio.to_thread(self._write, Path(path)))
 
     def _write(self, path: Path) -> None:
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        with explained(str(path)), ExitStack() as cleaning:
-            file = cleaning.enter_context(part.open("x", encoding="utf-8"))
-            cleaning.callback(part.unlink, missing_ok=True)
-            file.write(self._header)
-            for lines in self._batches(cleaning):
-                file.writelines(lines)
-            file.close()
-            part.replace(path)
+        with replacing(path) as file, ExitStack() as opened:
+            file.write(self._header.encode())
+            for lines in self._batches(opened):
+                file.writelines(map(str.encode, lines))
 
     def check_host(self, host: str) -> None:
         """Refuse a client of another host: the token that it would show is not for this one.
@@ -136,12 +132,12 @@ class Plan:
                         continue
                     artifact = artifact_of(values)
                 except (KeyError, TypeError, ValueError, ConfigurationError):
-                    raise ConfigurationError(f"{self.path}, line {number}, is not of a plan") from None
+                    raise ConfigurationError(f"{self.path}, line {number}, is not of a plan", hint=AGAIN) from None
                 if job is None:
-                    raise ConfigurationError(f"{self.path}, line {number}: an artifact before its job")
+                    raise ConfigurationError(f"{self.path}, line {number}: an artifact before its job", hint=AGAIN)
                 count, total = count + 1, total + 1
                 gathered.append(artifact)
-        raise ConfigurationError(f"{self.path} was cut: its last line is missing", hint="make the plan again")
+        raise ConfigurationError(f"{self.path} was cut: its last line is missing", hint=AGAIN)
 
     async def _lines(self) -> AsyncGenerator[tuple[int, str], None]:
         number = 1
@@ -167,8 +163,11 @@ class Plan:
 
 
 def _first_line(path: Path) -> str:
-    with explained(str(path)), path.open(encoding="utf-8", errors="replace") as file:
-        return file.readline(READ)
+    with explained(str(path)):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ConfigurationError(f"{path} is no file, and a plan is read twice", hint="save it to a file first")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline(READ)
 
 
 class Packer:

@@ -13,6 +13,7 @@ from uuid import UUID
 from attrs import asdict
 
 from aiocircle.api import Artifact
+from aiocircle.codec import LARGEST_INTEGER
 from aiocircle.crawl.fanout import JobRef
 from aiocircle.crawl.selection import Selection
 from aiocircle.slugs import ProjectSlug
@@ -64,7 +65,7 @@ def job_of(values: Mapping[str, Any]) -> JobRef:
         slug=ProjectSlug.parse(values["slug"]),
         job_number=_of(int, values["job_number"]),
         job_name=_maybe(str, values.get("job_name")),
-        workflow_id=None if workflow is None else UUID(workflow),
+        workflow_id=None if workflow is None else UUID(_of(str, workflow)),
         workflow_name=_maybe(str, values.get("workflow_name")),
         pipeline_number=_maybe(int, values.get("pipeline_number")),
         branch=_maybe(str, values.get("branch")),
@@ -103,8 +104,10 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of(kind: type[Any], value: object) -> Any:
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(type(value).__name__)
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise ValueError("an integer that no ledger can hold")
     return value
 
 

@@ -3,17 +3,19 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from attrs import asdict, fields, frozen
 
 from aiocircle.download.outputs import records_of
 from aiocircle.errors import StoreError
+
+T = TypeVar("T")
 
 LEDGER = "ledger.sqlite"
 VERSION = 2
@@ -45,7 +47,7 @@ class Source:
         workflow: The workflow's id.
         workflow_name: The workflow's name.
         branch: The pipeline's branch.
-        job: The job's number; ``None`` for the jobs of a workflow that could not be listed.
+        job: The job's number; ``None`` for the jobs of a workflow, or of a pipeline, that could not be listed.
         job_name: The job's name.
         node: The parallel node.
         path: Its name as listed; ``None`` for a listing.
@@ -67,7 +69,8 @@ class Source:
     def identity(self) -> str:
         """What tells it from every other artifact of its host."""
         if self.path is None:
-            return f"{self.slug}#{self.job if self.job is not None else self.workflow}"
+            pipeline = "" if self.pipeline is None else f"pipeline-{self.pipeline}"
+            return f"{self.slug}#{self.job or self.workflow or pipeline}"
         return f"{self.slug}#{self.job}/{self.node}/{self.path}"
 
     @classmethod
@@ -155,7 +158,14 @@ class Records:
         mode = "mode=ro" if self.path.with_name(f"{LEDGER}-wal").exists() else "mode=ro&immutable=1"
         with self._explained():
             self._rows = sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
-            self._rows.row_factory = sqlite3.Row
+        try:
+            with self._explained():
+                self._rows.row_factory = sqlite3.Row
+                if not self._columns_of("files").issuperset(FIRST_VERSION):
+                    raise sqlite3.DatabaseError("it is no ledger")  # noqa: TRY301 -- as SQLite says it of other files
+        except BaseException:
+            self._rows.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,41 +173,47 @@ class Records:
 
     def about(self) -> Mapping[str, str]:
         """Return what is known of the last run: its ``origin``, its ``intent``, and whether it is ``finished``."""
-        return {row["name"]: row["value"] for row in self._all("about")}
+        return dict(self._all("about", lambda row: (str(row["name"]), str(row["value"]))))
 
     def stored(self) -> Iterator[Stored]:
         """Yield the files, in the order in which their names were first used."""
-        for row in self._all("files"):
-            known = row.keys()
-            values: dict[str, Any] = {name: row[name] for name in _STORED if name in known}
-            yield Stored(source=_source_of(row), **values)
+        return self._all("files", _stored_in)
 
     def failed(self) -> Iterator[Failed]:
         """Yield what could not be had, in the order in which it failed first."""
-        for row in self._all("failures"):
-            yield Failed(source=_source_of(row), **{name: row[name] for name in _FAILED})
+        return self._all("failures", _failed_in)
 
-    def _all(self, table: str) -> Iterator[sqlite3.Row]:
+    def _all(self, table: str, made: Callable[[sqlite3.Row], T]) -> Iterator[T]:
         with self._explained():
-            columns = [row["name"] for row in self._rows.execute(f"PRAGMA table_info({table})")]
-            if not columns:
-                if table == "files":
-                    raise sqlite3.DatabaseError("it is no ledger")
-                return
-            order = " ORDER BY id" if "id" in columns else ""
-            with closing(self._rows.execute(f"SELECT * FROM {table}{order}")) as rows:  # noqa: S608 -- names of ours
-                yield from rows
+            columns = self._columns_of(table)
+            if columns:  # an older version had but one table
+                order = " ORDER BY id" if "id" in columns else ""
+                yield from map(made, self._rows.execute(f"SELECT * FROM {table}{order}"))  # noqa: S608 -- names of ours
+
+    def _columns_of(self, table: str) -> set[str]:
+        return {row["name"] for row in self._rows.execute(f"PRAGMA table_info({table})")}
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, IndexError) as error:
-            raise StoreError(f"{self.path}: {error}") from None
+            hint = "is it damaged, or another program's? without it the same 'aiocircle download' begins anew"
+            raise StoreError(f"{self.path}: {error}", hint=hint) from None
 
 
 _STORED = ("target", "size", "validator", "sha256", "began", "ended")
 _FAILED = ("target", "code", "reason", "ended", "layout")
+
+
+def _stored_in(row: sqlite3.Row) -> Stored:
+    known = row.keys()
+    values: dict[str, Any] = {name: row[name] for name in _STORED if name in known}
+    return Stored(source=_source_of(row), **values)
+
+
+def _failed_in(row: sqlite3.Row) -> Failed:
+    return Failed(source=_source_of(row), **{name: row[name] for name in _FAILED})
 
 
 def _source_of(row: sqlite3.Row) -> Source:

@@ -5,9 +5,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 from attrs import frozen
@@ -57,21 +58,25 @@ def verify(output: str | Path, state: Path | None = None) -> Iterator[Verified]:
     Raises:
         StoreError: There is no ledger, or it cannot be read.
     """
+    stopped = Event()
     with (
         Records(output, state) as records,
-        _reader(str(output)) as read,
+        _reader(str(output), stopped) as read,
         ThreadPoolExecutor(READERS, thread_name_prefix="aiocircle-verify") as readers,
+        ExitStack() as leaving,
     ):
+        leaving.callback(stopped.set)  # or whoever goes away would wait until large files are read to their ends
         stored = records.stored()
         while batch := list(islice(stored, AT_ONCE)):
             yield from readers.map(lambda one: _verified(read, one), batch)
         for failed in records.failed():
-            name = failed.target or failed.source.path or f"the listing of {failed.source.identity}"
-            yield Verified(target=name, status="failed", reason=failed.reason)
+            source = failed.source
+            name = f"the listing of {source.identity}" if source.path is None else source.path or source.identity
+            yield Verified(target=failed.target or name, status="failed", reason=failed.reason)
 
 
 @contextmanager
-def _reader(output: str) -> Iterator[Read]:
+def _reader(output: str, stopped: Event) -> Iterator[Read]:
     """Lend what reads a file again, and returns its size and its SHA-256, which may be empty if none was recorded."""
     if is_bucket(output):
         from aiocircle.download.objects import Bucket  # noqa: PLC0415 -- what few need costs a start
@@ -82,7 +87,7 @@ def _reader(output: str) -> Iterator[Read]:
     with explained(output, fatal=True):
         root = os.open(output, DIRECTORY)
     try:
-        yield lambda stored: _read(root, SafePath(tuple(stored.target.split("/"))), hashed=stored.sha256 is not None)
+        yield lambda stored: _read(root, SafePath(tuple(stored.target.split("/"))), stored.sha256 is not None, stopped)
     finally:
         os.close(root)
 
@@ -108,7 +113,7 @@ def _verified(read: Read, stored: Stored) -> Verified:
     return Verified(target=stored.target, status=status, size=size, reason=reason)
 
 
-def _read(root: int, path: SafePath, *, hashed: bool) -> tuple[int, str]:
+def _read(root: int, path: SafePath, hashed: bool, stopped: Event) -> tuple[int, str]:
     """Return size and SHA-256 of a file below an open directory, which no link is followed to."""
     handle = os.dup(root)
     try:
@@ -125,7 +130,7 @@ def _read(root: int, path: SafePath, *, hashed: bool) -> tuple[int, str]:
             return size, ""
         digest = hashlib.sha256(usedforsecurity=False)
         size = 0
-        while chunk := os.read(file, READ_AT_ONCE):
+        while not stopped.is_set() and (chunk := os.read(file, READ_AT_ONCE)):
             digest.update(chunk)
             size += len(chunk)
         return size, digest.hexdigest()

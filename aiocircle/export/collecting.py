@@ -34,12 +34,12 @@ from aiocircle.crawl.fanout import (
 )
 from aiocircle.crawl.selection import Selection
 from aiocircle.events import RowsCollected
-from aiocircle.export.convert import job_row, pipeline_row, workflow_row
+from aiocircle.export.convert import job_row, pipeline_row, raw_row, workflow_row
 from aiocircle.export.datasets import FANNED_OUT, OF_JOBS, bits_of
 from aiocircle.export.details import PIPELINES_AT_ONCE, Details
 from aiocircle.export.found import AllOf, Missing, Pair, Pairs, UsageDone
 from aiocircle.export.marks import Collected, PipelineMark
-from aiocircle.export.rows import GapRow, RawRow
+from aiocircle.export.rows import GapRow
 from aiocircle.export.state import State
 from aiocircle.export.sweep import Asks, PageRead, Period, Sweeper
 from aiocircle.export.tables import TABLES, raw_table
@@ -83,8 +83,12 @@ class Collector:
         self._period = period
         self._fanned_out = [name for name in FANNED_OUT if name in datasets]
         self._bits = bits_of(datasets)
+        self._bits_of_jobs = bits_of(set(datasets) & set(OF_JOBS))
         self._below_pipelines = bool(set(self._fanned_out) - {"pipelines"})
         self._below_workflows = bool(set(self._fanned_out) - {"pipelines", "workflows"})
+        places = ("pipelines", "workflows", "jobs")
+        depth = bool(self._fanned_out) + self._below_pipelines + self._below_workflows
+        self.looked_for = frozenset((*datasets, *places[:depth]))
         self.tables = {name: raw_table(TABLES[name]) if raw else TABLES[name] for name in datasets}
         self._raw = raw
         self._collected = Collected()
@@ -98,6 +102,7 @@ class Collector:
         self._is_open = False
         self._is_broken = False
         self._workflow_is_broken = False
+        self._job_lacks_something = False
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             PipelineFound: self._pipeline,
             WorkflowFound: self._workflow,
@@ -121,7 +126,7 @@ class Collector:
         Raises:
             AioCircleError: What was selected cannot be listed at all, or saved.
         """
-        self._collected.checked.append(("", ""))
+        self._collected.checked += [(project, "", "") for project in ("", *map(str, self._projects))]
         streams = [*([self._fan_out()] if self._fanned_out else []), *others]
         async with aclosing(in_turn(each(streams), lambda stream: stream, len(streams) + 2)) as everything:
             async for one in everything:
@@ -136,12 +141,14 @@ class Collector:
         sweeper = Sweeper(crawl, self._state, self._ask, self._period, self._bits, goes_on=self._below_pipelines)
 
         def pipelines(slug: ProjectSlug) -> AsyncGenerator[Any, None]:
-            return guarded(sweeper.pipelines(slug), f"pipelines of {slug}", alone=len(self._projects) == 1)
+            listing, alone = sweeper.pipelines(slug), len(self._projects) == 1
+            return guarded(listing, f"pipelines of {slug}", alone=alone, job=JobRef(slug=slug))
 
         found: AsyncGenerator[Any, None] = in_turn(each(self._projects), pipelines, PROJECTS_AT_ONCE)
         if self._below_pipelines:
             found = crawl.below(found)
-        details = Details(self._session, set(self._fanned_out) & set(OF_JOBS), with_json=self._raw)
+        wanted = set(self._fanned_out) & set(OF_JOBS)
+        details = Details(self._session, wanted, self._is_known, with_json=self._raw)
         return details.behind(found)
 
     def _is_much(self) -> bool:
@@ -155,6 +162,13 @@ class Collector:
         ended = await self._ask(self._state.ended, ids, self._bits)
         return [evolve(one, goes_on=str(one.workflow.id) not in ended) for one in workflows]
 
+    async def _is_known(self, found: JobFound) -> bool:
+        """Tell whether a job was complete before its workflow ended, which may be on hold for months."""
+        workflow, number = found.workflow, found.ref.job_number
+        if workflow is None or workflow.status in ENDED or number is None:
+            return False
+        return await self._ask(self._state.has_job, str(workflow.id), number, self._bits_of_jobs)
+
     # --- what comes ---------------------------------------------------------------------------------------------------
 
     def _pipeline(self, found: PipelineFound) -> None:
@@ -162,7 +176,7 @@ class Collector:
             self._put("pipelines", [(pipeline_row(found), found.json)])
         self._workflows, self._is_open, self._is_broken = 0, False, False
         if found.goes_on:
-            self._collected.checked.append((str(found.ref.pipeline_id), ""))
+            self._collected.checked.append((str(found.ref.slug), str(found.ref.pipeline_id), ""))
         elif not self._below_pipelines:
             self._mark(found)
 
@@ -174,9 +188,11 @@ class Collector:
         if found.workflow.status not in ENDED:
             self._is_open = True
         if found.goes_on:
-            self._collected.checked.append((str(found.ref.pipeline_id), str(found.ref.workflow_id)))
+            place = (str(found.ref.slug), str(found.ref.pipeline_id), str(found.ref.workflow_id))
+            self._collected.checked.append(place)
 
     def _job(self, found: JobFound) -> None:
+        self._job_lacks_something = False
         if found.job.id is None:
             self._skipped("jobs", Skipped(name=found.job.name, reason="the job has no id", ref=found.ref))
         elif "jobs" in self.tables:
@@ -187,8 +203,11 @@ class Collector:
         if isinstance(found, PipelineFound):
             self._is_open = self._is_open or self._is_broken or (not self._workflows and self._may_get_workflows(found))
             self._mark(found)
-        elif found.workflow.status in ENDED and not self._workflow_is_broken:
-            self._collected.workflows[str(found.workflow.id)] = self._bits
+        elif isinstance(found, WorkflowFound):
+            if found.workflow.status in ENDED and not self._workflow_is_broken:
+                self._collected.workflows[str(found.workflow.id)] = self._bits
+        elif found.workflow is not None and found.workflow.status not in ENDED and not self._job_lacks_something:
+            self._collected.jobs.append((str(found.workflow.id), found.ref.job_number or 0, self._bits_of_jobs))
 
     def _may_get_workflows(self, found: PipelineFound) -> bool:
         created_at = found.pipeline.created_at
@@ -202,6 +221,7 @@ class Collector:
             created_at=found.pipeline.created_at,
             branch=found.ref.branch,
             state=found.pipeline.state,
+            datasets=self._bits,
             covered=0 if self._is_broken else self._bits,
             is_open=self._is_open,
         )
@@ -210,6 +230,7 @@ class Collector:
     # --- what is missing ----------------------------------------------------------------------------------------------
 
     def _missing(self, dataset: str | None, why: Skipped | ListingFailed) -> None:
+        self._job_lacks_something = True
         if isinstance(why, Skipped):
             self._skipped(dataset, why)
         else:
@@ -246,23 +267,11 @@ class Collector:
     def _put(self, dataset: str, pairs: Sequence[Pair]) -> None:
         rows: list[tuple[Any, ...]] = [row for row, _ in pairs]
         if self._raw:
-            rows = [self._raw_row(dataset, row, json) for row, json in pairs]
+            rows = [raw_row(TABLES[dataset], row, json) for row, json in pairs]
         self._collected.add(self.tables[dataset], rows)
         self.counts[dataset] += len(rows)
         if self._session.watched(RowsCollected):
             self._session.emit(RowsCollected(dataset=dataset, rows=len(rows), total=self.counts[dataset]))
-
-    def _raw_row(self, dataset: str, row: Any, json: Mapping[str, Any]) -> RawRow:
-        table = TABLES[dataset]
-        return RawRow(
-            key="/".join(str(getattr(row, name)) for name in table.key),
-            project=getattr(row, table.owner),
-            pipeline_id=row.id if dataset == "pipelines" else getattr(row, "pipeline_id", None),
-            pipeline_created_at=getattr(row, table.date) if table.date else None,
-            workflow_id=row.id if dataset == "workflows" else getattr(row, "workflow_id", None),
-            job_number=getattr(row, "job_number", None),
-            json=json,
-        )
 
     async def _save(self) -> None:
         collected, self._collected = self._collected, Collected()
@@ -271,6 +280,6 @@ class Collector:
 
 def _dataset_below(ref: JobRef | None) -> str:
     """Return the dataset that is looked for in a place."""
-    if ref is None:
+    if ref is None or ref.pipeline_id is None:
         return "pipelines"
     return "workflows" if ref.workflow_id is None else "jobs"

@@ -1,6 +1,8 @@
 """From what the fan-out finds, and what is listed of a job, to rows."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from aiocircle.api import Artifact, JobDetails, TestResult
@@ -15,9 +17,11 @@ from aiocircle.export.rows import (
     ParallelRunRow,
     PipelineErrorRow,
     PipelineRow,
+    RawRow,
     WorkflowRow,
 )
-from aiocircle.export.tables import utc
+from aiocircle.export.tables import Table, utc
+from aiocircle.export.texts import json_text
 
 _NO_VCS, _NO_COMMIT, _NO_TRIGGER, _NO_ACTOR = Vcs(), Commit(), PipelineTrigger(), Actor()
 
@@ -151,6 +155,20 @@ def test_row(found: JobFound, position: int, test: TestResult) -> JobTestRow:
         test.result,
         test.run_time,
         test.message,
+    )
+
+
+def raw_row(table: Table, row: Any, json: Mapping[str, Any]) -> RawRow:
+    """Return the row that stands for an item of a table in exports of items as the host gave them."""
+    values = [getattr(row, name) for name in table.key]
+    return RawRow(
+        key=str(values[0]) if len(values) == 1 else json_text(values),
+        project=getattr(row, table.owner),
+        pipeline_id=row.id if table.name == "pipelines" else getattr(row, "pipeline_id", None),
+        pipeline_created_at=getattr(row, table.date) if table.date else None,
+        workflow_id=row.id if table.name == "workflows" else getattr(row, "workflow_id", None),
+        job_number=getattr(row, "job_number", None),
+        json=json,
     )
 
 

@@ -1,13 +1,13 @@
 """What has to be asked for job by job: details, artifacts and tests, as a stage behind the fan-out."""
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from aiocircle.api import Artifact, Jobs, TestResult, operations
 from aiocircle.crawl.ahead import in_turn
-from aiocircle.crawl.fanout import JobFound, each, guarded
+from aiocircle.crawl.fanout import AllBelow, JobFound, each, guarded
 from aiocircle.export.convert import artifact_row, details_row, test_row
 from aiocircle.export.datasets import OF_JOBS
 from aiocircle.export.found import Missing, Pair, Pairs
@@ -28,10 +28,19 @@ class Details:
     Args:
         session: Asks the API.
         datasets: Which of ``OF_JOBS`` are wanted.
+        is_known: Says of a job, before it is asked about, that there is no need to.
         with_json: Rows come with the items as the host gave them.
     """
 
-    def __init__(self, session: Session, datasets: Collection[str], *, with_json: bool = False) -> None:
+    def __init__(
+        self,
+        session: Session,
+        datasets: Collection[str],
+        is_known: Callable[[JobFound], Awaitable[bool]] | None = None,
+        *,
+        with_json: bool = False,
+    ) -> None:
+        self._is_known = is_known
         self._with_json = with_json
         self._rows_of_job: float | None = None  # that lie ready at most, about
         self._jobs = Jobs(session)
@@ -44,7 +53,7 @@ class Details:
         }
 
     def behind(self, stream: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-        """Yield what comes, and behind each job what there is of it."""
+        """Yield what comes, and behind each job what there is of it, with an ``AllBelow`` at the end."""
         return in_turn(stream, self._of, self._width, READY) if self._datasets else stream
 
     def _width(self) -> int:
@@ -63,10 +72,13 @@ class Details:
         yield found
         if not isinstance(found, JobFound) or not _has_run(found):
             return
+        if self._is_known is not None and await self._is_known(found):
+            return
         listings = in_turn(each(self._datasets), functools.partial(self._dataset, found), len(OF_JOBS) + 1, READY)
         async with aclosing(listings) as stream:
             async for one in stream:
                 yield one
+        yield AllBelow(found)
 
     async def _dataset(self, found: JobFound, dataset: str) -> AsyncGenerator[Pairs | Missing, None]:
         what = f"{dataset.replace('_', ' ')} of job {found.ref.job_number}"

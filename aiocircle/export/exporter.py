@@ -7,12 +7,14 @@ the sinks are never used by two at once.
 import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import frozen
 
+from aiocircle.download.outputs import is_directory
 from aiocircle.endings import ended, in_thread
 from aiocircle.errors import ConfigurationError, PartialExportError
 from aiocircle.events import TableWritten
@@ -84,6 +86,9 @@ class Export:
         datasets: Which.
         output: The directory.
         options: How.
+
+    Raises:
+        ConfigurationError: The output is no directory.
     """
 
     def __init__(
@@ -94,6 +99,9 @@ class Export:
         output: str | Path,
         options: ExportOptions,
     ) -> None:
+        if not is_directory(str(output)):
+            hint = "choose a directory with -o; what lies there may be copied anywhere"
+            raise ConfigurationError(f"{output} is no directory, and exports go to one", hint=hint)
         self._session = session
         self._projects = projects
         self._datasets = datasets
@@ -125,18 +133,19 @@ class Export:
         async def ask(function: Callable[..., T], *arguments: Any) -> T:
             return await in_thread(threads, function, *arguments)
 
+        opened = ExitStack()  # knows of the state even if this task is cancelled while it is being opened
         try:
             sinks = await ask(self._sinks)  # what is not installed is said before anything is asked for
-            state = await ask(self._state)
-            try:
-                await self._collect(state, ask)
-                await self._publish(state, sinks, threads)
-                await ask(state.end_run)
-            finally:
-                await ask(state.close)
+            state = await ask(lambda: opened.enter_context(closing(self._state())))
+            await self._collect(state, ask)
+            await ask(state.end_run)  # before anything is written, or a run that goes on might add to what has been
+            await self._publish(state, sinks, threads)
         finally:
-            self._ended = self._session.clock.monotonic()
-            threads.shutdown(wait=False)
+            try:
+                await ask(opened.close)
+            finally:
+                self._ended = self._session.clock.monotonic()
+                threads.shutdown(wait=False)
         return self.report
 
     @property
@@ -180,7 +189,7 @@ class Export:
         collector = Collector(self._session, state, ask, self._projects, self._datasets, period, raw=options.raw)
         self._collector = collector
         tables = [*collector.tables.values(), TABLES["gaps"]]
-        await ask(state.use, tables)
+        await ask(state.use, tables, collector.looked_for)
         await collector.run(others(self._session, self._projects, self._datasets, options, _Memory(state, ask)))
         self._totals = {table.name: await ask(state.count, table) for table in tables}
 

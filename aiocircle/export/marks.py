@@ -31,8 +31,9 @@ class PipelineMark:
     """What is covered of a pipeline.
 
     Attributes:
-        covered: The datasets, as bits.
-        is_open: More may come of it.
+        datasets: Those that were looked for, as bits; nothing is said of others.
+        covered: Of these, the ones that are complete.
+        is_open: More of them may come.
     """
 
     id: str
@@ -41,6 +42,7 @@ class PipelineMark:
     created_at: datetime | None
     branch: str | None
     state: str | None
+    datasets: int
     covered: int
     is_open: bool
 
@@ -53,8 +55,9 @@ class Collected:
         rows: By table.
         pipelines: What is covered of pipelines.
         workflows: Of workflows that have ended, by id.
+        jobs: Of jobs that have ended in workflows that have not: the workflow's id, the job's number, datasets as bits.
         sweeps: By scope.
-        checked: Pipeline and workflow ids whose gaps are looked for anew; of the pipeline itself with ``""``.
+        checked: Projects, pipeline and workflow ids whose gaps are looked for anew; ``""`` of what lies above.
         usage_jobs: Ids of exports of usage data of which nothing more comes.
         complete: Tables, and projects or organisations, of which all that there is was collected in this run.
     """
@@ -62,8 +65,9 @@ class Collected:
     rows: dict[Table, list[tuple[Any, ...]]] = field(factory=dict)
     pipelines: list[PipelineMark] = field(factory=list)
     workflows: dict[str, int] = field(factory=dict)
+    jobs: list[tuple[str, int, int]] = field(factory=list)
     sweeps: dict[str, Sweep] = field(factory=dict)
-    checked: list[tuple[str, str]] = field(factory=list)
+    checked: list[tuple[str, str, str]] = field(factory=list)
     usage_jobs: list[str] = field(factory=list)
     complete: list[tuple[Table, str]] = field(factory=list)
     count: int = 0

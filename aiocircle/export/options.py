@@ -2,13 +2,20 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TypedDict, get_args
+from typing import Final, TypedDict, cast, get_args
 
 from attrs import field, frozen
 
 from aiocircle.crawl.selection import moment_of
 from aiocircle.errors import ConfigurationError
 from aiocircle.export.sinks import FORMATS, Compression, Partition
+
+_OF_FORMATS: Final = {
+    "compression": (frozenset({"jsonl", "csv"}), None),
+    "partition": (frozenset({"parquet"}), "day"),
+    "for_spreadsheets": (frozenset({"csv"}), False),
+}
+"""Settings of some formats only, and what they are as long as nobody says anything."""
 
 WINDOWS = ("last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days")
 
@@ -31,7 +38,8 @@ class ExportOptions:
         for_spreadsheets: ``csv`` without texts that spreadsheets take for formulas.
         sync: Flush files to the disk before they get their names, against loss of power.
         raw: Items as the host gave them in place of typed columns.
-        look_back: How much further back than it has to a run looks for reruns of older pipelines.
+        look_back: How much further back than it has to a run looks for reruns of older pipelines. Those of still older
+            ones are missed if they begin and end between two runs.
         reporting_window: Of Insights' metrics: ``last-7-days`` and so on.
 
     Raises:
@@ -61,6 +69,10 @@ class ExportOptions:
                 raise ConfigurationError(f"{given!r} is no {word}", hint=f"there are {', '.join(known)}")
         if not self.formats:
             raise ConfigurationError("no format is named", hint=f"there are {', '.join(FORMATS)}")
+        for setting, (formats, usual) in _OF_FORMATS.items():
+            if getattr(self, setting) != usual and not formats & set(self.formats):
+                what = f"{setting.replace('_', ' ')}: that is a setting of {' and '.join(sorted(formats))}"
+                raise ConfigurationError(what, hint="name such a format as well, or leave it out")
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise ConfigurationError("no pipeline is created since a moment and before an earlier one")
         if self.look_back < timedelta():
@@ -68,14 +80,9 @@ class ExportOptions:
 
     def settings_of(self, name: str) -> "Settings":
         """Return what is set of a format."""
-        settings: Settings = {}
-        if name in {"jsonl", "csv"} and self.compression is not None:
-            settings["compression"] = self.compression
-        if name == "csv" and self.for_spreadsheets:
-            settings["for_spreadsheets"] = True
-        if name == "parquet":
-            settings["partition"] = self.partition
-        return settings
+        of_format = (setting for setting, (formats, _) in _OF_FORMATS.items() if name in formats)
+        settings = {setting: value for setting in of_format if (value := getattr(self, setting))}
+        return cast("Settings", settings)
 
 
 class Settings(TypedDict, total=False):

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from aiocircle.crawl.fanout import ListingFailed, Skipped, guarded
+from aiocircle.crawl.fanout import JobRef, ListingFailed, Skipped, guarded
 from aiocircle.export.found import AllOf, Missing, Pairs, UsageDone
 from aiocircle.export.marks import Sweep
 from aiocircle.export.options import ExportOptions
@@ -98,7 +98,8 @@ async def _stream(name: str, source: Source, question: Question, *, alone: bool)
     what = f"{name.replace('_', ' ')} of {question.project}"
     is_whole = True
     owner = f"{question.slug.vcs}/{question.slug.org}" if name in OF_ORGANIZATIONS else question.project
-    async with aclosing(guarded(source(question), what, alone=alone)) as listed:
+    place = None if name in OF_ORGANIZATIONS else JobRef(slug=question.slug)
+    async with aclosing(guarded(source(question), what, alone=alone, job=place)) as listed:
         async for one in listed:
             if isinstance(one, Skipped | ListingFailed):
                 is_whole = False
@@ -132,7 +133,7 @@ async def _usage(
                     yield Pairs("usage", page.pairs)
                 if page.is_last:
                     yield UsageDone(page.job.export_id)
-        yield PageRead(scope, covered_by(before, since, end))
+        yield PageRead(scope, covered_by(before, since, end, end))
 
     async with aclosing(guarded(listing(), f"usage of {slug.vcs}/{slug.org}", alone=False)) as found:
         async for one in found:

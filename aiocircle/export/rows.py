@@ -416,7 +416,8 @@ class GapRow(NamedTuple):
 class RawRow(NamedTuple):
     """An item as the host gave it, and where it belongs: what ``--raw`` exports have in place of typed columns.
 
-    ``key`` is what tells items of one dataset apart. ``json`` has every field as the host named it.
+    ``key`` is what tells items of one dataset apart: an id, or a JSON list where it takes several values. Of what
+    belongs to no pipeline, ``pipeline_created_at`` is its own time. ``json`` has every field as the host named it.
     """
 
     key: str

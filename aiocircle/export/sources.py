@@ -19,7 +19,7 @@ from aiocircle.api import Context, Insights, Projects, Schedule, operations
 from aiocircle.api.insights import JobMetrics, JobTimeseries, WorkflowMetrics, WorkflowRun
 from aiocircle.codec import Model
 from aiocircle.crawl.ahead import in_turn
-from aiocircle.crawl.fanout import ListingFailed, Skipped, each, guarded
+from aiocircle.crawl.fanout import JobRef, ListingFailed, Skipped, each, guarded
 from aiocircle.errors import BadRequestError, DecodeError, NotFoundError
 from aiocircle.export.found import Pair
 from aiocircle.export.measures import (
@@ -134,7 +134,7 @@ async def insights_runs(question: Question) -> AsyncGenerator[Listed, None]:
             async for page in pages:
                 yield [(run_row(question.project, name, item), json) for item, json in page]
 
-    async with aclosing(_of_each(await question.workflow_names(), "runs", of_workflow)) as found:
+    async with aclosing(_of_each(question, await question.workflow_names(), "runs", of_workflow)) as found:
         async for listed in found:
             yield listed
 
@@ -150,7 +150,7 @@ async def insights_jobs(question: Question) -> AsyncGenerator[Listed, None]:
             async for page in pages:
                 yield [(job_metrics_row(project, branch, window, name, item), json) for item, json in page]
 
-    async with aclosing(_of_each(await question.workflow_names(window), "job metrics", of_workflow)) as found:
+    async with aclosing(_of_each(question, await question.workflow_names(window), "job metrics", of_workflow)) as found:
         async for listed in found:
             yield listed
 
@@ -171,7 +171,7 @@ async def insights_timeseries(question: Question) -> AsyncGenerator[Listed, None
             async for page in pages:
                 yield [(slot_row(project, branch, name, _timestamp(item), item), json) for item, json in page]
 
-    async with aclosing(_of_each(await question.workflow_names(), "time series", of_workflow)) as found:
+    async with aclosing(_of_each(question, await question.workflow_names(), "time series", of_workflow)) as found:
         async for listed in found:
             yield listed
 
@@ -187,7 +187,7 @@ async def insights_summary(question: Question) -> AsyncGenerator[Listed, None]:
         answer = await call.response()
         yield [(summary_row(project, branch, name, answer.value), answer.json or {})]
 
-    async with aclosing(_of_each(await question.workflow_names(), "summary", of_workflow)) as found:
+    async with aclosing(_of_each(question, await question.workflow_names(), "summary", of_workflow)) as found:
         async for listed in found:
             yield listed
 
@@ -214,7 +214,7 @@ async def schedules(question: Question) -> AsyncGenerator[Listed, None]:
     except (BadRequestError, NotFoundError):
         if question.slug.vcs != _APP:
             raise
-        yield Skipped(name=f"schedules of {question.project}", reason=_NO_SCHEDULES)
+        yield Skipped(name=f"schedules of {question.project}", reason=_NO_SCHEDULES, ref=JobRef(slug=question.slug))
 
 
 async def contexts(question: Question) -> AsyncGenerator[Listed, None]:
@@ -245,12 +245,13 @@ SOURCES: Mapping[str, Source] = {
 
 
 def _of_each(
-    names: Sequence[str], what: str, of_workflow: Callable[[str], AsyncGenerator[Listed, None]]
+    question: Question, names: Sequence[str], what: str, of_workflow: Callable[[str], AsyncGenerator[Listed, None]]
 ) -> AsyncGenerator[Listed, None]:
     """Yield what is listed about each workflow, in their order, with a few being asked about at once."""
 
     def begin(name: str) -> AsyncGenerator[Listed, None]:
-        return guarded(of_workflow(name), f"{what} of workflow {name}", alone=False)
+        place = JobRef(slug=question.slug)
+        return guarded(of_workflow(name), f"{what} of workflow {name}", alone=False, job=place)
 
     return in_turn(each(names), begin, WORKFLOWS_AT_ONCE)
 

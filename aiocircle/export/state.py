@@ -8,8 +8,9 @@ What there is to know of the history (see `aiocircle.export.sweep` for what is m
 
 * ``_sweeps``: per project, branch and datasets, from when to when pipelines are covered, and the page at which a
   sweep was broken off;
-* ``_pipelines``: which datasets are complete for a pipeline, and whether more may come of it;
-* ``_workflows``: which datasets are complete for a workflow that has ended.
+* ``_pipelines``: which datasets are complete for a pipeline, and of which more may come;
+* ``_workflows``: which datasets are complete for a workflow that has ended;
+* ``_jobs``: which are for a job that has ended, as long as its workflow has not.
 
 ``_run`` counts the runs; one that was broken off goes on under its number. In each table it is the run that saw a row
 last, which tells what is new since an output was written, and what a snapshot no longer has. A loss of power may cost
@@ -17,23 +18,27 @@ the last commits, never the database (``synchronous=NORMAL``). One process at a 
 with the process.
 """
 
+import errno
+import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
+
+from attrs import asdict
 
 from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.marks import Collected, PipelineMark, Sweep
 from aiocircle.export.records import creation, decoder, encoder, quoted, storable, upsertion
+from aiocircle.export.sinks.refusals import explained
 from aiocircle.export.tables import Batch, Table, text_of, utc
 from aiocircle.export.usage import UsageJob
 
 FOLDER = ".aiocircle"
 STATE = "export.sqlite"
-VERSION = "1"
+VERSION = "2"
 READ_AT_ONCE = 2000  # rows
 GOES_ON = timedelta(hours=12)  # since a run began; what it saw earlier than that may look different now
 
@@ -46,9 +51,19 @@ CREATE TABLE IF NOT EXISTS _pipelines (
     covered INTEGER NOT NULL, is_open INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _open_pipelines ON _pipelines (project, created_at) WHERE is_open;
 CREATE TABLE IF NOT EXISTS _workflows (id TEXT PRIMARY KEY, covered INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _jobs (
+    workflow TEXT, number INTEGER, covered INTEGER NOT NULL, PRIMARY KEY (workflow, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _usage_jobs (id TEXT PRIMARY KEY, organization TEXT, start TEXT, end TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _published (target TEXT, name TEXT, run INTEGER NOT NULL, PRIMARY KEY (target, name));
 """
+_MARK: Final = """
+INSERT INTO _pipelines VALUES (
+    :id, :project, :number, :created_at, :branch, :state, :covered, CASE WHEN :is_open THEN :datasets ELSE 0 END, :run)
+ON CONFLICT DO UPDATE SET
+    state = excluded.state, run = excluded.run,
+    covered = covered & ~:datasets | excluded.covered, is_open = is_open & ~:datasets | excluded.is_open
+"""
+_ADDED: Final = "ON CONFLICT DO UPDATE SET covered = covered | excluded.covered"
 _PRAGMAS: Final = """
 PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;
 PRAGMA cache_size=-8192; PRAGMA temp_store=FILE;
@@ -71,13 +86,16 @@ class State:
 
     def __init__(self, directory: Path, *, origin: str, raw: bool, now: datetime) -> None:
         self._path = directory / FOLDER / STATE
-        self._tables: dict[str, Table] = {}
+        self._origin = origin
+        self._looked_for: tuple[str, ...] = ()
         with self._explained():
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._path.parent, os.W_OK):  # SQLite would speak of the disk, or of opening a file
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
                 self._connection.executescript(_PRAGMAS)
-                self._check({"version": VERSION, "host": origin, "rows": "raw" if raw else "typed"})
+                self._check(origin, "raw" if raw else "typed")
                 self.run = self._begin_run(now)
             except BaseException:
                 self._connection.close()
@@ -88,12 +106,17 @@ class State:
         with self._explained():
             self._connection.close()
 
-    def use(self, tables: Iterable[Table]) -> None:
-        """Make tables ready to take rows."""
+    def use(self, tables: Iterable[Table], looked_for: Collection[str] = ()) -> None:
+        """Make tables ready to take rows.
+
+        Args:
+            tables: The tables.
+            looked_for: The datasets that this run looks for, wherever it looks.
+        """
+        self._looked_for = tuple(looked_for)
         with self._explained():
             for table in tables:
                 self._connection.execute(creation(table, '"_run" INTEGER NOT NULL'))
-                self._tables[table.name] = table
 
     # --- what was collected -------------------------------------------------------------------------------------------
 
@@ -101,18 +124,11 @@ class State:
         """Commit rows and marks, all of them or none."""
         with self._explained(), self._transaction():
             run = self._connection.execute
-            for pipeline, workflow in collected.checked:
-                run("DELETE FROM gaps WHERE pipeline_id = ? AND workflow_id = ?", (pipeline, workflow))
+            self._bind()
+            self._forget_gaps(collected.checked)
             for table, rows in collected.rows.items():
                 self._put(table, rows)
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO _pipelines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(*_values(mark), self.run) for mark in collected.pipelines],
-            )
-            self._connection.executemany(
-                "INSERT INTO _workflows VALUES (?, ?) ON CONFLICT DO UPDATE SET covered = covered | excluded.covered",
-                collected.workflows.items(),
-            )
+            self._mark(collected)
             for scope, sweep in collected.sweeps.items():
                 since, newest, token_newest = map(_maybe_text, (sweep.since, sweep.newest, sweep.token_newest))
                 values = (scope, since, newest, sweep.token, token_newest)
@@ -123,6 +139,24 @@ class State:
             for table, scope in collected.complete:
                 where = f'{quoted(table.owner)} = ? AND "_run" <> ?'
                 run(f"DELETE FROM {quoted(table.name)} WHERE {where}", (scope, self.run))  # noqa: S608 -- names of ours
+
+    def _bind(self) -> None:
+        """Record whose data it is; not before there are some, or a wrong host that refused everything would count."""
+        self._connection.execute("INSERT OR IGNORE INTO about VALUES ('host', ?)", (self._origin,))
+
+    def _forget_gaps(self, places: Iterable[tuple[str, str, str]]) -> None:
+        datasets = ", ".join("?" * len(self._looked_for))
+        self._connection.executemany(
+            f"DELETE FROM gaps WHERE project = ? AND pipeline_id = ? AND workflow_id = ? AND dataset IN ({datasets})",  # noqa: S608
+            [(*place, *self._looked_for) for place in places],
+        )
+
+    def _mark(self, collected: Collected) -> None:
+        many = self._connection.executemany
+        many(_MARK, [{**asdict(one), "created_at": _created_at(one), "run": self.run} for one in collected.pipelines])
+        many(f"INSERT INTO _workflows VALUES (?, ?) {_ADDED}", collected.workflows.items())  # noqa: S608 -- no text of others
+        many(f"INSERT INTO _jobs VALUES (?, ?, ?) {_ADDED}", collected.jobs)  # noqa: S608
+        many("DELETE FROM _jobs WHERE workflow = ?", [(workflow,) for workflow in collected.workflows])
 
     def _put(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         statement = upsertion(table, "_run")
@@ -137,7 +171,8 @@ class State:
     def add_usage_job(self, job: UsageJob) -> None:
         """Commit that an export of usage data was created."""
         values = (job.export_id, job.organization_id, text_of(job.start), text_of(job.end))
-        with self._explained():
+        with self._explained(), self._transaction():
+            self._bind()
             self._connection.execute("INSERT OR REPLACE INTO _usage_jobs VALUES (?, ?, ?, ?)", values)
 
     def usage_jobs(self) -> list[UsageJob]:
@@ -171,8 +206,8 @@ class State:
         )
 
     def closed(self, pipelines: Sequence[str], datasets: int) -> set[str]:
-        """Return which of some pipelines are complete for datasets, with nothing more to come."""
-        return self._covered("_pipelines", "is_open = 0 AND", pipelines, datasets)
+        """Return which of some pipelines are complete for datasets, with nothing more of these to come."""
+        return self._covered("_pipelines", f"is_open & {datasets} = 0 AND", pipelines, datasets)
 
     def seen(self, pipelines: Sequence[str], datasets: int) -> set[str]:
         """Return which of some pipelines this run has completed, whether or not more may come of them."""
@@ -182,26 +217,48 @@ class State:
         """Return which of some workflows have ended and are complete for datasets."""
         return self._covered("_workflows", "", workflows, datasets)
 
+    def has_job(self, workflow: str, number: int, datasets: int) -> bool:
+        """Return whether a job of a workflow that had not ended is complete for datasets."""
+        query = "SELECT 1 FROM _jobs WHERE workflow = ? AND number = ? AND covered & ? = ?"
+        with self._explained():
+            found = self._connection.execute(query, (workflow, number, datasets, datasets))
+            return found.fetchone() is not None
+
     def open_pipelines(
-        self, project: str, branch: str | None, since: datetime | None, after: PipelineMark | None
+        self, project: str, datasets: int, branch: str | None, since: datetime | None, after: PipelineMark | None
     ) -> list[PipelineMark]:
         """Return pipelines of which more may come and that this run has not seen, the newest first.
 
         Args:
             project: Of this project.
+            datasets: More of these, as bits.
             branch: Of this branch.
             since: Created then or later.
             after: The last one of the part that came before this one.
         """
         query = (
-            "SELECT id, project, number, created_at, branch, state, covered, is_open FROM _pipelines "
-            "WHERE is_open AND project = ? AND run <> ? AND (? IS NULL OR branch = ?) AND created_at >= ? "
+            "SELECT id, number, created_at, branch, state, covered & ? FROM _pipelines WHERE is_open AND is_open & ? "
+            "AND project = ? AND run <> ? AND (? IS NULL OR branch = ?) AND created_at >= ? "
             "AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?"
         )
-        last = ("~", "") if after is None else (_maybe_text(after.created_at) or "", after.id)
-        values = (project, self.run, branch, branch, _maybe_text(since) or "", *last, READ_AT_ONCE)
+        last = ("~", "") if after is None else (_created_at(after), after.id)
+        begin = _maybe_text(since) or ""
+        values = (datasets, datasets, project, self.run, branch, branch, begin, *last, READ_AT_ONCE)
         with self._explained():
-            return [_mark(*found) for found in self._connection.execute(query, values)]
+            return [
+                PipelineMark(
+                    id=identity,
+                    project=project,
+                    number=number,
+                    created_at=_maybe_time(created_at),
+                    branch=of_branch,
+                    state=state,
+                    datasets=datasets,
+                    covered=covered,
+                    is_open=True,
+                )
+                for identity, number, created_at, of_branch, state, covered in self._connection.execute(query, values)
+            ]
 
     def _covered(self, table: str, condition: str, ids: Sequence[str], datasets: int) -> set[str]:
         places = ", ".join("?" * len(ids))
@@ -232,9 +289,12 @@ class State:
         return int(found[0]) if found else 0
 
     def set_published(self, target: str, tables: Iterable[Table]) -> None:
-        """Record that an output has all rows of tables."""
-        with self._explained():
-            values = [(target, table.name, self.run) for table in tables]
+        """Record that an output has all rows of tables; others of its format, which may lie in its files, have none."""
+        forget = "DELETE FROM _published WHERE name = ? AND target <> ? AND target || ' ' GLOB ?"
+        of_format = f"{target.partition(' ')[0]} *"
+        values = [(target, table.name, self.run) for table in tables]
+        with self._explained(), self._transaction():
+            self._connection.executemany(forget, [(name, target, of_format) for _, name, _ in values])
             self._connection.executemany("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
 
     def rows(self, table: Table, *, newer_than: int = 0, day: int = 0) -> Iterator[Batch]:
@@ -265,23 +325,22 @@ class State:
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _check(self, wanted: Mapping[str, str]) -> None:
+    def _check(self, origin: str, rows: str) -> None:
         with self._transaction():
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 self._connection.execute(statement)
-            for name, value in wanted.items():
+            for name, value in (("version", VERSION), ("rows", rows)):
                 self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
-        known = dict(self._connection.execute("SELECT name, value FROM about"))
+        known = {"host": origin, **dict(self._connection.execute("SELECT name, value FROM about"))}
+        output, hint = self._path.parent.parent, "choose a new output with -o"
         if known["version"] != VERSION:
-            raise ConfigurationError(f"{self._path} is of another version of aiocircle", hint="choose a new output")
-        for name, value in wanted.items():
-            if known[name] != value:
-                raise ConfigurationError(
-                    f"{self._path.parent.parent} holds {known[name]} {name} and cannot take {value} ones"
-                    if name == "rows"
-                    else f"{self._path.parent.parent} holds an export of {known[name]}, and this one is of {value}",
-                    hint="choose a new output with -o",
-                )
+            raise ConfigurationError(f"{self._path} is of another version of aiocircle", hint=hint)
+        if known["host"] != origin:
+            raise ConfigurationError(
+                f"{output} holds an export of {known['host']}, and this one is of {origin}", hint=hint
+            )
+        if known["rows"] != rows:
+            raise ConfigurationError(f"{output} holds {known['rows']} rows and cannot take {rows} ones", hint=hint)
 
     def _begin_run(self, now: datetime) -> int:
         """Return the number of a new run, or of one of the last hours that was broken off and goes on."""
@@ -296,7 +355,7 @@ class State:
         return run
 
     def end_run(self) -> None:
-        """Record that the run has come to its end: what comes next is another one."""
+        """Record that everything was collected: what comes next is another run, with newer rows."""
         with self._explained():
             self._connection.execute("DELETE FROM about WHERE name = 'run_began'")
 
@@ -313,12 +372,11 @@ class State:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
-            yield
+            with explained(self._path.parent):
+                yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise StoreError(f"{self._path}: {_REASONS.get(code, str(error))}", hint=_HINTS.get(code)) from None
-        except OSError as error:
-            raise StoreError(f"{self._path.parent}: {error.strerror}") from None
 
 
 _REASONS: Final = {
@@ -336,31 +394,8 @@ _HINTS: Final = {
 }
 
 
-def _values(mark: PipelineMark) -> tuple[Any, ...]:
-    created_at = _maybe_text(mark.created_at) or ""
-    return (mark.id, mark.project, mark.number, created_at, mark.branch, mark.state, mark.covered, mark.is_open)
-
-
-def _mark(
-    id: str,  # noqa: A002 -- the column's name
-    project: str,
-    number: int | None,
-    created_at: str,
-    branch: str | None,
-    state: str | None,
-    covered: int,
-    is_open: int,
-) -> PipelineMark:
-    return PipelineMark(
-        id=str(UUID(id)),
-        project=project,
-        number=number,
-        created_at=_maybe_time(created_at),
-        branch=branch,
-        state=state,
-        covered=covered,
-        is_open=bool(is_open),
-    )
+def _created_at(mark: PipelineMark) -> str:
+    return _maybe_text(mark.created_at) or ""
 
 
 def _maybe_text(moment: datetime | None) -> str | None:

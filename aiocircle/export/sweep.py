@@ -7,8 +7,12 @@ Pipelines can only be listed from the newest on, page by page, and when one was 
   at its end, not before: new ones come first, so a sweep that was broken off leaves a hole behind it.
 * One that was broken off goes on at the page at which it was; if the host no longer knows that page, from the start,
   where what is complete already costs its page and nothing more. Afterwards a second one fetches what came since.
+  A sweep that is to leave out the newest always begins at the start: of a page it cannot tell what came before it.
+* Where runs leave a hole between what they covered, the newer part is remembered, which later ones go on from.
 * A rerun adds a workflow to an old pipeline. So a sweep looks some days further back than it would have to, and lists
-  the workflows there once more; jobs of workflows that have ended are not listed again.
+  the workflows there once more; jobs of workflows that have ended are not listed again. It also sees what became of
+  pipelines that were still being set up. Nothing tells of reruns of older pipelines: such as begin and end between
+  two sweeps are missed, until one looks back far enough.
 * Pipelines of which more may come, as their workflows had not ended or something of them failed, are looked at again
   in every run, however old they are, until the host has forgotten them.
 """
@@ -16,7 +20,7 @@ Pipelines can only be listed from the newest on, page by page, and when one was 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -83,8 +87,7 @@ class Sweeper:
         self._crawl = crawl
         self._state = state
         self._ask = ask
-        # Reruns change nothing about a pipeline itself.
-        self._period = period if goes_on else evolve(period, look_back=timedelta())
+        self._period = period
         self._datasets = datasets
         self._goes_on = goes_on
 
@@ -94,10 +97,11 @@ class Sweeper:
         Raises:
             AioCircleError: They cannot be listed.
         """
-        scope = f"{slug} {self._datasets} {self._period.branch or ''}"
+        branch = self._period.branch
+        scope = f"{slug} {self._datasets}" + ("" if branch is None else f" {branch}")
         sweep = await self._ask(self._state.sweep, scope)
         recent: deque[UUID] = deque(maxlen=RECENT)
-        for token in (sweep.token, None) if sweep.token is not None else (None,):
+        for token in (None,) if sweep.token is None or self._period.until is not None else (sweep.token, None):
             async with aclosing(self._sweep(slug, scope, sweep, token)) as found:
                 async for one in found:
                     if isinstance(one, PageRead):
@@ -126,13 +130,14 @@ class Sweeper:
                     for one in await self._marked(found, before):
                         yield one
                     if next_token is not None:
-                        yield PageRead(scope, evolve(before, token=next_token, token_newest=newest))
+                        reached = before if until else evolve(before, token=next_token, token_newest=newest)
+                        yield PageRead(scope, reached)
         except PaginationError:
             if token is None or begun:
                 raise
             yield PageRead(scope, evolve(before, token=None, token_newest=None))
             return
-        yield PageRead(scope, covered_by(before, wanted, newest))
+        yield PageRead(scope, covered_by(before, wanted, newest, until))
 
     async def _marked(self, found: Sequence[PipelineFound], before: Sweep) -> list[PipelineFound]:
         """Return pipelines with the mark of whether what is below them has to be looked at."""
@@ -141,7 +146,7 @@ class Sweeper:
         ids = [str(one.pipeline.id) for one in found]
         closed = await self._ask(self._state.closed, ids, self._datasets)
         seen = await self._ask(self._state.seen, ids, self._datasets)
-        again = None if before.newest is None else before.newest - self._period.look_back
+        again = None if before.newest is None else _earlier(before.newest, self._period.look_back)
 
         def is_due(one: PipelineFound) -> bool:
             identity, created_at = str(one.pipeline.id), one.pipeline.created_at
@@ -155,8 +160,8 @@ class Sweeper:
         if not self._goes_on:
             return
         last: PipelineMark | None = None
-        period = self._period
-        while marks := await self._ask(self._state.open_pipelines, str(slug), period.branch, period.since, last):
+        asked = (self._state.open_pipelines, str(slug), self._datasets, self._period.branch, self._period.since)
+        while marks := await self._ask(*asked, last):
             for mark in marks:
                 yield _found(slug, mark)
             last = marks[-1]
@@ -167,21 +172,41 @@ def begin_of(before: Sweep, period: Period) -> datetime | None:
     since = period.since
     if before.newest is None or _is_wider(before, since):
         return since
-    again = before.newest - period.look_back
+    again = _earlier(before.newest, period.look_back)
     return again if since is None else max(since, again)
 
 
-def covered_by(before: Sweep, since: datetime | None, newest: datetime | None) -> Sweep:
-    """Return what is covered when a sweep back to a moment, or to what was covered before, has come to its end."""
-    if before.newest is None or _is_wider(before, since):
-        return Sweep(since=since, newest=_latest(before.newest, newest))
-    if since is not None and since > before.newest:  # there is a hole between them
-        return evolve(before, token=None, token_newest=None)
-    return Sweep(since=before.since, newest=_latest(before.newest, newest))
+def covered_by(before: Sweep, since: datetime | None, newest: datetime | None, until: datetime | None = None) -> Sweep:
+    """Return what is covered when a sweep has come to its end.
+
+    Args:
+        before: What was covered before it.
+        since: Back to when it was to go, if it had not to stop at that.
+        newest: When the newest pipeline was created that it found.
+        until: Before when pipelines had to be created, if it left out later ones.
+    """
+    ended = evolve(before, token=None, token_newest=None)
+    if before.newest is None:
+        return Sweep(since=since, newest=newest)
+    if since is not None and since > before.newest:
+        return ended if newest is None else Sweep(since=since, newest=newest)
+    if not _is_wider(before, since):
+        return evolve(ended, newest=_latest(before.newest, newest))
+    end = until or newest
+    if end is None or (before.since is not None and end < before.since):
+        return ended
+    return Sweep(since=since, newest=_latest(before.newest, newest))
 
 
 def _is_wider(before: Sweep, since: datetime | None) -> bool:
     return before.since is not None and (since is None or since < before.since)
+
+
+def _earlier(moment: datetime, span: timedelta) -> datetime:
+    try:
+        return moment - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _latest(*moments: datetime | None) -> datetime | None:

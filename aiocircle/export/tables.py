@@ -148,7 +148,8 @@ TABLES: Mapping[str, Table] = {
 
 def raw_table(table: Table) -> Table:
     """Return a table's counterpart whose rows are items as the host gave them."""
-    return Table(table.name, rows.RawRow, ("key",), date=_CREATED, is_snapshot=table.is_snapshot)
+    date = _CREATED if table.date else None
+    return Table(table.name, rows.RawRow, ("key",), date=date, is_snapshot=table.is_snapshot)
 
 
 def as_json(column: Column) -> Callable[[Any], Any] | None:

@@ -18,6 +18,10 @@ from aiocircle.errors import StoreError
 from aiocircle.report.amounts import DAY, HOUR
 
 Row = tuple[Any, ...]
+_HINTS: Final = {
+    sqlite3.SQLITE_BUSY: "an export or a download is being made there: wait for its end",
+    sqlite3.SQLITE_CANTOPEN: "of a run that was cut off, only where it may be written to: copy the directory there",
+}
 _MONDAY: Final = 4 * DAY  # 1970-01-05, from which weeks are counted
 _HOURS_UNTIL = 3 * DAY
 _DAYS_UNTIL = 120 * DAY
@@ -101,7 +105,8 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from None
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise StoreError(f"{self.path}: {error}", hint=_HINTS.get(code)) from None
 
 
 @frozen

@@ -7,6 +7,10 @@ from aiocircle.report.database import Database
 from aiocircle.report.parts import Absent, Cell, Grid, Listing, Part, Section
 
 MOST_GAPS = 100
+UNFINISHED = (
+    "The export's last run has not come to its end: older pipelines, and whatever else it had still before it, are "
+    "missing in the figures. The same 'aiocircle export' goes on from there."
+)
 COLUMNS = ("dataset", "project", "what", "reason", "code", "seen_at")
 
 
@@ -16,6 +20,13 @@ def gap_section(database: Database) -> Section:
     if not database.has("gaps", *COLUMNS):
         return Section("gaps", title, [Absent("Gaps", "the export recorded none: what it asked for, it was given.")])
     return Section("gaps", title, _listings(database))
+
+
+def unfinished(database: Database) -> list[str]:
+    """Return a sentence if the last run did not collect everything, or has not yet."""
+    if not database.columns("about") or not database.all("SELECT 1 FROM about WHERE name = 'run_began'"):
+        return []
+    return [UNFINISHED]
 
 
 def _listings(database: Database) -> list[Part]:

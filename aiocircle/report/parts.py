@@ -7,7 +7,7 @@ in text. Whatever cannot be shown is said in words (`Absent`), so that an empty 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
 Kind = Literal["strips", "stack", "lines", "bars", "histogram", "timeline"]
 MOST_ROWS = 200  # of a table behind a plot, whose rows are many where its bins and groups are
@@ -151,4 +151,4 @@ class Page:
     subtitle: str
     tiles: Sequence[Tile]
     sections: Sequence[Section]
-    notes: Sequence[str] = field(factory=tuple)
+    notes: Sequence[str]

@@ -78,7 +78,7 @@ def _rates(database: Database, bins: Bins, names: Names, notes: list[str]) -> Pa
         id="success",
         kind="strips",
         title="Success rate by workflow",
-        lead=f"Each column is a {bins.word}: from below what succeeded, from above what failed. {RATE}",
+        lead=f"Each column is one {bins.word}: from below what succeeded, from above what failed. {RATE}",
         label=f"Success rate of {len(names)} workflows by {bins.word}: {in_percent(overall[0], sum(overall))} in all",
         data={
             **bins.data(),

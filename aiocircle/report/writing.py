@@ -8,7 +8,6 @@ that escapes them, and as JSON in which no character can end its element; the sc
 import base64
 import hashlib
 import json
-import secrets
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +17,7 @@ from attrs import frozen
 
 from aiocircle._version import __version__
 from aiocircle.download.records import LEDGER
-from aiocircle.download.stores import explained
+from aiocircle.download.replacing import replacing
 from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.rows import RawRow
 from aiocircle.export.tables import TABLES
@@ -26,7 +25,7 @@ from aiocircle.report.amounts import moment, shown
 from aiocircle.report.credits import credit_section
 from aiocircle.report.database import Database
 from aiocircle.report.downloads import download_section, download_tiles
-from aiocircle.report.gaps import gap_section
+from aiocircle.report.gaps import gap_section, unfinished
 from aiocircle.report.jobs import job_section, queue_section
 from aiocircle.report.parts import Page, Plot, Section, Tile
 from aiocircle.report.results import test_section
@@ -83,13 +82,15 @@ def write_report(directory: str | Path, to: str | Path) -> Written:
         hint = "give the directory that 'aiocircle export' or 'aiocircle download' wrote to (-o)"
         raise StoreError(f"{directory}: there is neither an export nor a download", hint=hint)
     text = _render(template, _page(directory, *((path if path in found else None) for path in (export, ledger))))
-    _replace(to, text)
+    with replacing(to) as file:
+        file.write(text)
     return Written(path=to, size=len(text), has_export=export in found, has_download=ledger in found)
 
 
 def _page(directory: Path, export: Path | None, ledger: Path | None) -> Page:
     tiles: list[Tile] = []
     sections: list[Section] = []
+    notes: list[str] = []
     subtitle = shown(directory.absolute().name)
     if export is not None:
         with Database(export) as database:
@@ -104,6 +105,7 @@ def _page(directory: Path, export: Path | None, ledger: Path | None) -> Page:
                 gap_section(database),
             ]
             tiles += export_tiles(database)
+            notes = unfinished(database)
             subtitle = export_span(database) or subtitle
     if ledger is not None:
         with Database(ledger) as database:
@@ -112,7 +114,7 @@ def _page(directory: Path, export: Path | None, ledger: Path | None) -> Page:
             sections.append(download_section(database, directory))
             tiles += download_tiles(database)
     title = "What CI did" if export is not None else "What was downloaded"
-    return Page(title=title, subtitle=subtitle, tiles=tiles, sections=sections)
+    return Page(title=title, subtitle=subtitle, tiles=tiles, sections=sections, notes=notes)
 
 
 def _check(database: Database) -> None:
@@ -175,14 +177,3 @@ def _digest(text: str) -> str:
 
 def _own(name: str) -> str:
     return files("aiocircle.report").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _replace(to: Path, text: bytes) -> None:
-    part = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
-    try:
-        with explained(str(to), fatal=True):
-            with part.open("xb") as file:
-                file.write(text)
-            part.replace(to)
-    finally:
-        part.unlink(missing_ok=True)

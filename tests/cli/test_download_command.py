@@ -221,6 +221,11 @@ def test_settings_come_from_variables_and_flags_win(aiocircle: Run, circleci: Si
     assert "GET " in aiocircle("me", AIOCIRCLE_HOST=circleci.url, AIOCIRCLE_VERBOSE="1").stderr
 
 
+def test_a_variable_that_is_counted_may_say_any_number(download: Run, circleci: Simulator) -> None:
+    said = download(SLUG, "--job", _job(circleci).number, "--dry-run", AIOCIRCLE_VERBOSE="99999").stderr
+    assert "list artifacts: page 1" in said
+
+
 def test_the_defaults_are_the_librarys() -> None:
     from aiocircle import DownloadOptions, RetryPolicy, Timeouts
     from aiocircle.cli.download import USUAL_FILES
@@ -261,6 +266,17 @@ def test_no_secret_is_ever_said(aiocircle: Run, circleci: Simulator, fault: str)
     assert circleci.stats.leaks == 0
 
 
+def test_lines_of_json_are_json_whatever_is_taken_out_of_them(
+    aiocircle: Run, circleci_factory: CircleciFactory
+) -> None:
+    world = World(pipelines=0)
+    world.add_job(SLUG, 3, [FakeArtifact(name, size=3) for name in ('a?token="x"', "b?sig=hush", "../?token=")])
+    result = aiocircle("download", SLUG, "--job", 3, "--host", circleci_factory(world).url, "--json")
+    *items, report = _objects(result)
+    assert {one["path"] for one in items} == {'a?token="x"', "b?sig=***", "../?token="}
+    assert report["failed"] == 1
+
+
 def test_a_reader_that_goes_away_ends_the_run_quietly(
     start: Callable[..., "subprocess.Popen[str]"], circleci_factory: CircleciFactory
 ) -> None:
@@ -275,18 +291,45 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(
         assert process.stderr.read() == ""
 
 
-def test_a_full_disk_behind_stdout_is_a_sentence(environment: dict[str, str]) -> None:
+def _with_full_disk(environment: dict[str, str], stream: str, *arguments: object) -> Result:
     with open("/dev/full", "w") as full:  # noqa: PTH123 -- a device
-        result = subprocess.run(
-            [sys.executable, "-m", "aiocircle", "completion", "bash"],
+        return subprocess.run(
+            [sys.executable, "-m", "aiocircle", *map(str, arguments)],
             env=environment,
-            stdout=full,
-            stderr=subprocess.PIPE,
+            cwd=environment["HOME"],
+            stdout=full if stream == "stdout" else subprocess.PIPE,
+            stderr=full if stream == "stderr" else subprocess.PIPE,
             text=True,
             check=False,
         )
-    assert result.returncode == 1
-    assert result.stderr.lower() == "aiocircle: the output cannot be written: no space left on device\n"
+
+
+def test_a_full_disk_behind_stdout_is_a_sentence(environment: dict[str, str], circleci: Simulator) -> None:
+    download = ("download", SLUG, "--job", _job(circleci).number, "--host", circleci.url, "--json")
+    for command in (("completion", "bash"), download):
+        result = _with_full_disk(environment, "stdout", *command)
+        assert result.returncode == 1
+        assert result.stderr.lower() == "aiocircle: the output cannot be written: no space left on device\n"
+
+
+def test_a_full_disk_behind_stderr_costs_neither_files_nor_data(
+    environment: dict[str, str], circleci: Simulator
+) -> None:
+    download = ("download", SLUG, "--job", _job(circleci).number, "--host", circleci.url, "--json", "-v")
+    result = _with_full_disk(environment, "stderr", *download)
+    assert result.returncode == 0
+    assert _objects(result)[-1]["files"] == len(_expected(circleci))
+
+
+def test_names_that_the_outputs_encoding_has_no_characters_for_are_escaped(
+    aiocircle: Run, circleci_factory: CircleciFactory
+) -> None:
+    world = World(pipelines=0)
+    world.add_job(SLUG, 3, [FakeArtifact("d\u00eda/\u65e5.txt", size=3)])
+    where = ("download", SLUG, "--job", 3, "--host", circleci_factory(world).url, "-o", "\u00e9")
+    names = aiocircle(*where, "--dry-run", PYTHONIOENCODING="ascii")
+    assert (names.returncode, names.stdout) == (0, "0/d\\xeda/\\u65e5.txt\n")
+    assert "lies in     \\xe9" in aiocircle(*where, PYTHONIOENCODING="ascii").stdout
 
 
 def test_a_pipe_gets_plain_lines_of_progress(aiocircle: Run, circleci_factory: CircleciFactory) -> None:

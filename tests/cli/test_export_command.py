@@ -86,6 +86,10 @@ def test_what_failed_is_told_and_leads_to_status_9(export: Run, circleci: Simula
         (("jobs", "-p", SLUG, "--since", "yesterday"), 2, "--since 'yesterday' is no date and no age"),
         (("jobs", "-p", SLUG, "--look-back", "a while"), 2, "--look-back 'a while' is no age"),
         (("jobs", "-p", SLUG, "--since", "1d", "--until", "2d"), 7, "no pipeline is created since a moment"),
+        (("jobs", "-p", SLUG, "-f", "sqlite", "--compress", "gzip"), 7, "that is a setting of csv and jsonl"),
+        (("jobs", "-p", SLUG, "--partition", "month"), 7, "partition: that is a setting of parquet"),
+        (("jobs", "-p", SLUG, "--for-spreadsheets"), 7, "for spreadsheets: that is a setting of csv"),
+        (("jobs", "-p", SLUG, "--since", "9999-12-31T23:59:59-14:00"), 7, "there is no date for 9999-12-31"),
         (("jobs", "-p", "gh/acme/nothing"), 5, "404"),
     ],
 )
@@ -96,6 +100,16 @@ def test_what_cannot_be_is_one_sentence_that_says_what_to_do(
     assert (result.returncode, said in result.stderr) == (status, True), result.stderr
     assert "hint: " in result.stderr or status == 7
     assert not [one for one in tmp_path.glob("out/*") if one.name != ".aiocircle"]
+
+
+@pytest.mark.parametrize("output", ["s3://bucket/prefix", "http://host/x", "-", "out.tar.gz"])
+def test_an_output_that_means_no_directory_is_not_taken_for_the_name_of_one(
+    export: Run, circleci: Simulator, tmp_path: Path, output: str
+) -> None:
+    result = export("jobs", "-p", SLUG, "-o", output)
+    assert (result.returncode, f"{output} is no directory" in result.stderr) == (7, True), result.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["home"]
+    assert circleci.stats.total == 0
 
 
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_asked(

@@ -176,3 +176,21 @@ def test_a_signal_before_the_first_step_leaves_no_coroutine_that_complains(envir
     )
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (6, "aiocircle: stopped\n")
+
+
+def test_verify_stops_in_the_middle_of_a_large_file(start: Start, circleci: Simulator, tmp_path: Path) -> None:
+    job = circleci.world.demo_job
+    assert job
+    download = start("download", SLUG, "--job", job.number, "-o", "out", "--host", circleci.url)
+    assert download.wait(timeout=40) == 0
+    large = max(_files(tmp_path / "out"))
+    os.truncate(tmp_path / "out" / large, 2**40)  # with a hole in it, which nobody has read in less than minutes
+    process = start("verify", "out")
+
+    def is_reading() -> bool:
+        opened = Path(f"/proc/{process.pid}/fd").iterdir()
+        return any(os.path.realpath(one).endswith(large) for one in opened)
+
+    _until(is_reading)
+    _, stderr = _interrupted(process, signal.SIGINT)
+    assert stderr == "aiocircle: stopped\n"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from aiocircle.download.records import Records
 from aiocircle.testing import FakeArtifact, Simulator, World
 from aiocircle.testing.pytest_plugin import CircleciFactory
 
@@ -116,6 +118,48 @@ def test_retry_fetches_what_failed_and_nothing_else(run: Run, simulator: Simulat
     assert (again.returncode, again.stdout, again.stderr) == (0, "nothing failed\n", "")
 
 
+def test_retry_of_a_listing_leaves_other_files_their_names(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    names = ["a.txt", "d/b.bin"]
+    first = simulator.world.add_job(SLUG, 20, [FakeArtifact(name, size=20) for name in names])
+    simulator.world.add_job(SLUG, 21, [FakeArtifact(name, size=30) for name in names], beside=first)
+    out = tmp_path / "out"
+    simulator.faults.add("500", match="/20/artifacts")
+    assert run("download", SLUG, "--latest", "-o", out, "--layout", "{path}", "--retries", 0).returncode == 9
+    simulator.faults.clear()
+    done = run("retry", out)
+    assert (done.returncode, "fetched     2 files" in done.stdout) == (0, True)
+    for name in names:
+        assert (out / name).read_bytes() == simulator.world.artifact_bytes(SLUG, 21, name)
+    assert "4 files right" in run("verify", out).stdout
+
+
+def test_retry_goes_below_pipelines_and_workflows_that_could_not_be_listed(
+    run: Run, simulator: Simulator, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = simulator.world.add_job(SLUG, 20, [FakeArtifact("a", size=20)])
+    simulator.world.add_job(SLUG, 21, [FakeArtifact("b", size=30)], beside=first)
+    arguments = ("download", SLUG, "--all", "-o", out, "--retries", 0)
+    for place, failures in (
+        ("/pipeline/", 2),
+        ("/job", 2),
+    ):  # the workflows of two pipelines, the jobs of two workflows
+        simulator.faults.add("500", match=place)
+        assert run(*arguments).returncode == 9
+        assert f"0 files right, {failures} failed" in run("verify", out).stdout
+        simulator.faults.clear()
+        done = run("retry", out)
+        assert (done.returncode, "fetched     6 files" in done.stdout) == (0, True), done.stdout + done.stderr
+        assert "6 files right" in run("verify", out).stdout
+        assert run("retry", out).stdout == "nothing failed\n"
+        shutil.rmtree(out)
+    simulator.faults.add("500", match="/pipeline/")
+    assert run(*arguments).returncode == 9
+    simulator.faults.clear()
+    assert run(*arguments).returncode == 0, "a second download settles them as well"
+    assert run("retry", out).stdout == "nothing failed\n"
+
+
 def test_a_second_download_settles_what_failed_as_well(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
     simulator.faults.add("forbidden-403", 1, match="/d/")
@@ -206,6 +250,14 @@ def test_retry_says_what_the_host_lists_no_longer(run: Run, simulator: Simulator
     assert run("retry", out).stdout == "nothing failed\n"
 
 
+def test_an_artifact_without_a_name_is_not_called_a_listing(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    simulator.faults.add("name-empty", match="/7/artifacts")
+    assert run("download", SLUG, "--job", 7, "-o", tmp_path / "out").returncode == 9
+    said = run("verify", tmp_path / "out").stdout
+    assert "failed   gh/acme/web#7/1/: names no file" in said
+    assert "the listing" not in said
+
+
 def test_the_manifest_tells_where_every_byte_comes_from(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
     simulator.faults.add("forbidden-403", match="/d/b")
@@ -239,3 +291,39 @@ def test_a_directory_without_a_ledger_is_an_error_in_words(aiocircle: Run, tmp_p
     assert done.returncode == 1
     assert "there is no ledger" in done.stderr
     assert list(tmp_path.glob(".aio*")) == []
+
+
+@pytest.mark.parametrize("command", ["verify", "retry", "manifest"])
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (b"", "it is no ledger"),
+        (b"hello", "file is not a database"),
+        ("CREATE TABLE files (a); INSERT INTO files VALUES (1);", "it is no ledger"),
+        ("CREATE TABLE files (target, artifact, size); CREATE TABLE about (a); CREATE TABLE failures (a);", ""),
+    ],
+)
+def test_what_is_no_ledger_is_an_error_in_words(
+    aiocircle: Run, tmp_path: Path, command: str, made: bytes | str, said: str
+) -> None:
+    own = tmp_path / "out" / ".aiocircle"
+    own.mkdir(parents=True)
+    if isinstance(made, bytes):
+        (own / "ledger.sqlite").write_bytes(made)
+    else:
+        connection = sqlite3.connect(own / "ledger.sqlite")
+        connection.executescript(made)
+        connection.close()
+    done = aiocircle(command, tmp_path / "out")
+    assert (done.returncode, said in done.stderr) == (1 if said else 0, True), done.stderr
+    if said:
+        assert "'aiocircle download' begins anew" in done.stderr
+        assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_reader_of_records_may_stop_in_the_middle(run: Run, tmp_path: Path) -> None:
+    assert run("download", SLUG, "--latest", "-o", tmp_path / "out").returncode == 0
+    with Records(tmp_path / "out") as records:
+        stored = records.stored()
+        next(stored)
+    del stored  # a generator that cannot end in peace says so where only pytest hears it

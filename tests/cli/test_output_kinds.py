@@ -284,9 +284,20 @@ def test_equal_artifacts_of_several_jobs_are_one_file(run: Run, world: World, tm
         (["-o", "out.tar", "--dedupe"], "--dedupe needs a directory"),
         (["-o", "ftp://host/x"], "files go to directories, archives, s3://, gs:// and az:// only"),
         (["-o", "-", "--json"], "--json cannot write there as well"),
+        (["-o", ""], "the output has no name"),
+        (["-o", "s3:/bucket/x"], "'s3:/bucket/x' names no bucket"),
+        (["-o", "out.tar.xz"], "archives are .tar, .tar.gz, .tgz, .tar.zst and .zip"),
+        (["-o", "out.7Z"], "for a directory of that name write out.7Z/"),
     ],
 )
 def test_what_does_not_go_together_is_said(run: Run, arguments: list[str], said: str) -> None:
     done = run("download", SLUG, "--job", 7, *arguments)
     assert done.returncode in {2, 7}
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("name", ["reports.tar.xz/", "kept.rar", "file.tartar", "x.tar.gz.d"])
+def test_a_name_that_is_no_archives_is_a_directorys(run: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / "kept.rar").mkdir()
+    assert run("download", SLUG, "--job", 8, "-o", name).returncode == 0
+    assert (tmp_path / name / ".aiocircle" / "ledger.sqlite").exists()

@@ -75,8 +75,9 @@ def test_a_plan_is_made_here_and_carried_out_in_another_directory(
     aiocircle: Run, simulator: Simulator, tmp_path: Path
 ) -> None:
     host = ("--host", simulator.url)
-    planned = aiocircle("download", SLUG, "--all", "--plan", "plan.jsonl", *host)
+    planned = aiocircle("download", SLUG, "--all", "--plan", "plan.jsonl", "--layout", "{job_number}/{path}", *host)
     assert planned.returncode == 0, planned.stderr
+    assert "give --layout again with --from" in planned.stderr
     assert "planned" in planned.stdout
     assert not (tmp_path / "artifacts").exists()
     (tmp_path / "elsewhere").mkdir()
@@ -118,6 +119,9 @@ def test_a_plan_is_made_here_and_carried_out_in_another_directory(
         ([SLUG, "--all", "--shard", "x"], 2, "I/N"),
         ([SLUG, "--all", "--plan", "x", "--shard", "1/2"], 7, "a plan holds all parts"),
         ([SLUG, "--all", "--plan", "x", "--dry-run"], 2, "both fetch nothing"),
+        ([SLUG, "--all", "--plan", "x", "--layout", "{bogus}"], 7, "unknown field {bogus}"),
+        ([SLUG, "--all", "--plan", ""], 1, "a directory stands at this name"),
+        ([SLUG, "--all", "--plan", "nowhere/x"], 1, "nowhere/x: no such file"),  # before anything is listed
         ([SLUG, "--from", "x"], 2, "neither TARGET"),
         (["--from", "x", "--all"], 2, "neither TARGET"),
         (["--from", "x", "--plan", "y"], 2, "--from carries a plan out"),

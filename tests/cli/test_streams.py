@@ -1,14 +1,12 @@
-"""However the command was started: without standard streams, with an encoding that has few characters."""
+"""A process may be started without standard input, output or error: by a daemon, or with ``>&-``."""
 
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
 from aiocircle.testing import Simulator
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SLUG = "gh/acme/web"
 
 
@@ -63,8 +61,3 @@ def test_a_body_from_a_standard_input_that_is_closed_is_no_body(environment: dic
     result = _closed(environment, "<&-", "api", "triggerPipeline", SLUG, "--input", "-")
     assert result.returncode == 7
     assert result.stderr.startswith("aiocircle: the body in standard input is not JSON")
-
-
-def test_what_an_encoding_lacks_is_escaped(aiocircle: Run) -> None:
-    result = aiocircle("api", "GET", "/é", "--dry-run", PYTHONIOENCODING="ascii")
-    assert (result.returncode, result.stdout) == (0, "GET https://circleci.com/api/v2/\\xe9\n")

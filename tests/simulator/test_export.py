@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+import pyarrow.dataset
 import pytest
 from exports import FANNED_OUT, SLUG, assert_holds, client_of, generous, json_lines, truth, visible
 
 from aiocircle import Client, ExportOptions, ExportReport
-from aiocircle.errors import ConfigurationError, NotFoundError, PartialExportError, StoreError
+from aiocircle.errors import AuthenticationError, ConfigurationError, NotFoundError, PartialExportError, StoreError
+from aiocircle.export.datasets import NAMES
 from aiocircle.testing import Simulator, World
 from aiocircle.testing.kong import KongLimits
 
@@ -97,23 +99,123 @@ async def test_new_pipelines_and_reruns_within_the_look_back_are_found(tmp_path:
         assert_holds(json_lines(tmp_path, name), name, held[name])
 
 
+async def test_what_became_of_a_pipeline_that_was_being_set_up_is_seen(tmp_path: Path) -> None:
+    world = World(pipelines=3)
+    now = 0.0
+    async with Simulator(world, limits=generous(), clock=lambda: now) as sim, client_of(sim) as client:
+        world.trigger(SLUG, branch="main")
+        now = 0.1
+        world.trigger(SLUG, branch="main")
+        await export(client, tmp_path, "pipelines")
+        assert [row["state"] for row in json_lines(tmp_path, "pipelines")].count("pending") == 2
+        now = 3600.0
+        world.trigger(SLUG, branch="main")
+        await export(client, tmp_path, "pipelines")
+    assert_holds(json_lines(tmp_path, "pipelines"), "pipelines", truth(world)["pipelines"])
+
+
+async def test_a_rerun_of_a_pipeline_older_than_the_look_back_is_found_by_looking_back_further(tmp_path: Path) -> None:
+    world = World(pipelines=40)
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "builds", "insights_runs")
+        old = [run.id for one in world.pipelines(SLUG) for run in one.workflows if run.status == "failed"][-1]
+        assert old is not None
+        await client.workflows.rerun(old, from_failed=True)
+        await anyio.sleep(0.05)
+        await export(client, tmp_path, "builds", "insights_runs", look_back=NO_LOOK_BACK)
+        runs, workflows = ({row["id"] for row in json_lines(tmp_path, name)} for name in ("insights_runs", "workflows"))
+        assert len(runs - workflows) == 1, "it is not seen, which another dataset tells"
+        await export(client, tmp_path, "builds", look_back=timedelta(days=90))
+    held = truth(world)
+    for name in ("pipelines", "workflows", "jobs"):
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
 async def test_a_workflow_that_had_not_ended_is_looked_at_again_whatever_its_age(tmp_path: Path) -> None:
     world = World(pipelines=40)
     async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
         await export(client, tmp_path, "builds", "job_details", look_back=NO_LOOK_BACK)
         oldest = [run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "on_hold"][-1]
-        assert oldest.id is not None
-        hold = next(job for job in oldest.jobs if job.type == "approval")
-        approval = (await client.jobs.list(oldest.id).collect())[oldest.jobs.index(hold)].approval_request_id
-        assert approval is not None
-        await client.workflows.approve(oldest.id, approval)
-        await anyio.sleep(0.05)
+        await approve(client, oldest)
         await export(client, tmp_path, "builds", "job_details", look_back=NO_LOOK_BACK)
     rows = {row["id"]: row for row in json_lines(tmp_path, "workflows")}
     assert rows[oldest.id]["status"] == "success"
     held = truth(world)
     for name in ("workflows", "jobs", "job_details"):
         assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def approve(client: Client, run: Any) -> None:
+    """Approve what a workflow of a world waits for, and wait until it has come to its end."""
+    place = next(place for place, job in enumerate(run.jobs) if job.type == "approval")
+    approval = (await client.jobs.list(run.id).collect())[place].approval_request_id
+    assert approval is not None
+    await client.workflows.approve(run.id, approval)
+    await anyio.sleep(0.05)
+
+
+async def test_of_a_workflow_on_hold_jobs_that_have_ended_are_asked_about_once(tmp_path: Path) -> None:
+    world = World(pipelines=40)
+    datasets = ("builds", "job_details", "artifacts", "tests")
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
+        held = [run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "on_hold"]
+        broken = next(job for job in held[-1].jobs if job.number is not None)
+        sim.faults.add("500", match=f"/project/{SLUG}/{broken.number}/artifacts", place="api")
+        first = await export(client, tmp_path, *datasets, look_back=NO_LOOK_BACK)
+        sim.faults.clear()
+        asked = []
+        for _ in range(2):
+            sim.stats.requests.clear()
+            await export(client, tmp_path, *datasets, look_back=NO_LOOK_BACK)
+            assert sim.stats.requests["workflow.jobs"] == len(held)
+            asked.append(
+                [sim.stats.requests[name] for name in ("project.job", "project.job.artifacts", "project.job.tests")]
+            )
+        assert first.failed == 1
+        assert asked == [[1, 1, 1], [0, 0, 0]], "only what had failed is asked for again"
+        await approve(client, held[0])
+        sim.stats.requests.clear()
+        await export(client, tmp_path, *datasets, look_back=NO_LOOK_BACK)
+        assert sim.stats.requests["project.job"] == sum(job.number is not None for job in held[0].jobs)
+    assert len(held) > 3
+    content = truth(world)
+    for name in FANNED_OUT:
+        assert_holds(json_lines(tmp_path, name), name, content[name])
+    assert gaps(tmp_path) == []
+
+
+async def test_a_run_of_some_datasets_leaves_open_what_others_still_lack(tmp_path: Path) -> None:
+    world = World(pipelines=40)
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
+        broken = [job for one in world.pipelines(SLUG) for run in one.workflows for job in run.jobs if job.tests][-1]
+        sim.faults.add("500", match=f"/project/{SLUG}/{broken.number}/tests", place="api")
+        assert (await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)).failed == 1
+        sim.faults.clear()
+        oldest = [run for one in world.pipelines(SLUG) for run in one.workflows if run.status == "on_hold"][-1]
+        await approve(client, oldest)
+        await export(client, tmp_path, "builds", look_back=NO_LOOK_BACK)
+        assert [row["job_number"] for row in gaps(tmp_path)] == [broken.number], "it was not looked for"
+        await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)
+    assert gaps(tmp_path) == []
+    held = truth(world)
+    for name in ("workflows", "jobs", "tests"):
+        assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def test_a_run_of_one_project_keeps_the_gaps_of_another(tmp_path: Path) -> None:
+    datasets = ("pipelines", "insights_runs", "schedules")
+    async with Simulator(World(pipelines=10), limits=generous()) as sim, client_of(sim) as client:
+        for path in (f"/project/{SLUG}/pipeline", "/insights/.*/workflows/", f"/project/{SLUG}/schedule"):
+            sim.faults.add("500", match=path, place="api")
+        await export(client, tmp_path, *datasets, projects=[SLUG, APP])
+        both = {(row["project"], row["dataset"]) for row in gaps(tmp_path)}
+        assert both == {(SLUG, name) for name in datasets} | {(APP, "insights_runs")}
+        sim.faults.clear()
+        await export(client, tmp_path, "pipelines", "insights_runs", projects=APP)
+        left = {(row["project"], row["dataset"]) for row in gaps(tmp_path)}
+        assert left == both - {(APP, "insights_runs")}
+        await export(client, tmp_path, *datasets)
+    assert gaps(tmp_path) == []
 
 
 async def test_a_part_of_a_history_and_then_more_of_it(tmp_path: Path) -> None:
@@ -212,7 +314,7 @@ async def test_a_page_of_pipelines_that_fails_leaves_no_hole(tmp_path: Path) -> 
         assert 20 <= report.totals["pipelines"] < 100
         sim.faults.clear()
         sim.stats.requests.clear()
-        await export(client, tmp_path, "pipelines")
+        await export(client, tmp_path, "pipelines", look_back=NO_LOOK_BACK)
         assert sim.stats.requests["project.pipelines"] <= 4, "it went on where it had stopped, and saw what is new"
     assert_holds(json_lines(tmp_path, "pipelines"), "pipelines", truth(world)["pipelines"])
     assert gaps(tmp_path) == []
@@ -270,6 +372,15 @@ async def test_items_as_the_host_gave_them(tmp_path: Path) -> None:
     assert {name: len(json_lines(tmp_path, name)) for name in held} == {name: len(rows) for name, rows in held.items()}
 
 
+async def test_items_of_every_dataset_come_back_from_parquet(tmp_path: Path) -> None:
+    datasets = [name for name in NAMES if name != "usage"]
+    async with Simulator(World(pipelines=20), limits=generous()) as sim, client_of(sim) as client:
+        report = await export(client, tmp_path, *datasets, raw=True, formats="parquet")
+    for name in datasets:
+        rows = pyarrow.dataset.dataset(tmp_path / name, format="parquet", partitioning="hive").to_table()
+        assert rows.num_rows == report.totals[name] > 0
+
+
 async def test_an_output_holds_rows_of_one_host_and_one_kind(tmp_path: Path) -> None:
     async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
         await export(client, tmp_path, "pipelines")
@@ -278,6 +389,14 @@ async def test_an_output_holds_rows_of_one_host_and_one_kind(tmp_path: Path) -> 
     async with Simulator(World(pipelines=2), limits=generous()) as other, client_of(other) as client:
         with pytest.raises(ConfigurationError, match="holds an export of http"):
             await export(client, tmp_path, "pipelines")
+
+
+async def test_a_host_that_refused_everything_is_not_the_one_whose_rows_an_output_holds(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=2), limits=generous()) as other, Client("wrong", host=other.url) as client:
+        with pytest.raises(AuthenticationError):
+            await export(client, tmp_path, "pipelines")
+    async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
+        assert (await export(client, tmp_path, "pipelines")).totals["pipelines"] == 2
 
 
 async def test_two_exports_to_one_output_at_once_are_refused(tmp_path: Path) -> None:
@@ -318,6 +437,34 @@ async def test_cancelled_nothing_is_visible_and_the_next_run_goes_on(tmp_path: P
     held = truth(world)
     for name in ("pipelines", "workflows", "jobs"):
         assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def test_what_comes_after_a_run_that_could_not_write_everything_is_in_every_format(tmp_path: Path) -> None:
+    world = World(pipelines=10)
+    formats = ("jsonl", "sqlite", "parquet")
+    async with Simulator(world, limits=generous(), speed=1e6) as sim, client_of(sim) as client:
+        (tmp_path / "pipelines").write_text("in the way")
+        with pytest.raises(StoreError, match="not a directory"):
+            await export(client, tmp_path, "pipelines", formats=formats)
+        assert len(json_lines(tmp_path, "pipelines")) == 10, "a format that was written before is there"
+        (tmp_path / "pipelines").unlink()
+        world.trigger(SLUG, branch="main")
+        await export(client, tmp_path, "pipelines", formats=formats)
+    assert len(json_lines(tmp_path, "pipelines")) == 11
+    with closing(sqlite3.connect(tmp_path / "export.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM pipelines").fetchone() == (11,)
+    assert pyarrow.dataset.dataset(tmp_path / "pipelines", partitioning="hive").count_rows() == 11
+
+
+async def test_a_file_that_was_written_with_other_settings_is_written_again(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=5), limits=generous()) as sim, client_of(sim) as client:
+        file = tmp_path / "tests.csv"
+        for for_spreadsheets in (False, True, False):
+            await export(client, tmp_path, "tests", formats="csv", for_spreadsheets=for_spreadsheets)
+            assert file.read_text().startswith("project,")
+            file.write_text("by the run before")
+        await export(client, tmp_path, "tests", formats="csv")
+        assert file.read_text() == "by the run before", "what has nothing new is not written again"
 
 
 async def test_an_export_keeps_to_the_rate_limit(tmp_path: Path) -> None:

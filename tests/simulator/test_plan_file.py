@@ -1,6 +1,7 @@
 """A plan in a file is carried out later, elsewhere or in parts, and comes to what the selection comes to."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -116,7 +117,7 @@ async def test_what_could_not_be_listed_is_told_and_not_in_the_plan(tmp_path: Pa
     assert (plan.report.planned, plan.report.failed, plan.report.ok) == (1, 1, False)
 
 
-@pytest.mark.parametrize("cut", ["the end", "the header", "a line", "the job"])
+@pytest.mark.parametrize("cut", ["the end", "the header", "a line", "the job", "an id", "a number", "in the middle"])
 async def test_a_plan_that_is_none_is_refused_in_words(tmp_path: Path, cut: str) -> None:
     file = tmp_path / "plan"
     world = World(pipelines=0)
@@ -129,11 +130,21 @@ async def test_a_plan_that_is_none_is_refused_in_words(tmp_path: Path, cut: str)
             "the header": [job, artifact, end],
             "a line": [header, job, '{"type":"artifact","node_index":"x"}', end],
             "the job": [header, artifact, end],
+            "an id": [header, json.dumps({**json.loads(job), "workflow_id": 5}), artifact, end],
+            "a number": [header, job, json.dumps({**json.loads(artifact), "node_index": 10**19}), end],
+            "in the middle": [header, job, artifact[:50]],
         }
         file.write_text("\n".join(lines[cut]))
         with pytest.raises(ConfigurationError, match="plan") as caught:
             await _carry_out(client, file, tmp_path / "out")
         assert str(file) in str(caught.value)
+        assert caught.value.hint
+
+
+async def test_a_plan_in_a_pipe_is_refused_since_it_is_read_twice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "plan")
+    with anyio.fail_after(5), pytest.raises(ConfigurationError, match="read twice"):
+        await Plan.read(tmp_path / "plan")
 
 
 async def test_a_plan_of_another_host_or_version_is_refused(tmp_path: Path) -> None:

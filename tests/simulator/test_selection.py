@@ -73,13 +73,25 @@ async def test_several_projects_are_one_stream(tmp_path: Path) -> None:
     assert (files(tmp_path), report.failed) == (wanted, 0)
 
 
-async def test_one_of_several_projects_that_is_not_there_is_told_and_the_others_are_fetched(tmp_path: Path) -> None:
+async def test_one_of_several_projects_that_is_not_there_has_failed_and_the_others_are_fetched(tmp_path: Path) -> None:
     async with opened(World(pipelines=2, artifacts=1)) as (_, client):
         report = await client.download(["gh/acme/gone", SLUG], all=True, to=tmp_path)
         assert report.files
-        assert report.skipped_why["expired: the host does not know it any more"] == 1
+        assert [(one.path, one.code) for one in report.failures] == [("pipelines of gh/acme/gone", "not_found")]
         with pytest.raises(NotFoundError):
             await client.download("gh/acme/gone", all=True, to=tmp_path)
+
+
+async def test_a_branch_that_one_of_several_projects_does_not_have_is_skipped(tmp_path: Path) -> None:
+    world = World(pipelines=0, slugs=(SLUG, OTHER))
+    world.add_job(SLUG, 5, [FakeArtifact("a", size=3)], branch="release")
+    world.add_job(OTHER, 5, [FakeArtifact("a", size=3)], branch="main")
+    async with opened(world) as (_, client):
+        report = await client.download([OTHER, SLUG], latest=True, branch="release", to=tmp_path)
+        assert (report.files, report.ok) == (1, True)
+        assert report.skipped_why == {"there is no pipeline on branch 'release'": 1}
+        with pytest.raises(NotFoundError, match="on branch 'release' in gh/acme/api"):
+            await client.download(OTHER, latest=True, branch="release", to=tmp_path)
 
 
 async def test_nothing_is_asked_behind_the_pipelines_of_the_time_that_is_wanted(tmp_path: Path) -> None:

@@ -179,3 +179,33 @@ def test_a_directory_of_that_name_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out.tar").mkdir()
     with pytest.raises(StoreError, match="a directory of that name is there"):
         ArchiveStore(str(tmp_path / "out.tar")).__enter__()
+
+
+def test_nobody_who_knows_where_temporary_files_lie_can_lead_a_tar_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "precious").write_text("kept")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / f".aiocircle-{os.getpid()}").symlink_to(mine)
+    monkeypatch.setattr("tempfile.tempdir", str(shared))
+    with (tmp_path / "taken").open("wb") as taken, monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", taken)
+        with ArchiveStore("-") as store:
+            fill(store)
+            store.finish()
+    assert contents(tmp_path / "taken")["large"] == LARGE
+    assert (mine / "precious").read_text() == "kept"
+    assert len(list(shared.iterdir())) == 1
+
+
+def test_a_link_in_the_place_of_the_archives_own_directory_is_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "precious").write_text("kept")
+    (tmp_path / ".out.tar.aiocircle").symlink_to(mine)
+    with pytest.raises(StoreError, match="a link stands there"):
+        ArchiveStore(str(tmp_path / "out.tar")).__enter__()
+    assert (mine / "precious").read_text() == "kept"

@@ -309,3 +309,10 @@ def _shape_error() -> DecodeError:
 def test_json_of_every_encoding_that_json_allows_is_read() -> None:
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
         assert parse_json(json.dumps({"a": "é"}, ensure_ascii=False).encode(encoding), what="x") == {"a": "é"}
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63), 10**30, "9" * 25, 1e25])
+def test_a_whole_number_that_no_database_can_hold_is_none(number: object) -> None:
+    assert problems_of(Thing, {"id": ID, "count": number})[0].startswith("a whole number of 64 bits expected")
+    assert thing(count=2**63 - 1).count == 2**63 - 1
+    assert thing(ratio=number).ratio

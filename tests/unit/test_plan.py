@@ -1,6 +1,6 @@
 """A selection says exactly one thing, and of several runs of a workflow the newest counts."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import pytest
@@ -66,6 +66,16 @@ def test_a_branch_only_goes_with_the_latest_pipeline(chosen: dict[str, object]) 
 def test_a_branch_that_is_empty_is_still_a_branch() -> None:
     with pytest.raises(ConfigurationError):
         Selection(SLUG, job=1, branch="")
+
+
+@pytest.mark.parametrize(
+    "since",
+    [datetime.max.replace(tzinfo=timezone(-timedelta(hours=14))), timedelta(days=800_000)],
+    ids=["behind-all-dates", "before-all-dates"],
+)
+def test_a_time_that_no_date_has_is_refused(since: datetime | timedelta) -> None:
+    with pytest.raises(ConfigurationError, match="there is no date for"):
+        Selection(SLUG, since=since)
 
 
 # --- reruns ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from aiocircle.errors import StoreError, UnsafePathError
 from aiocircle.export.records import creation
 from aiocircle.export.rows import RawRow
+from aiocircle.export.state import State
 from aiocircle.export.tables import TABLES, Table
 from aiocircle.report import write_report
 from aiocircle.report.amounts import shown, web_address
@@ -98,6 +100,25 @@ def test_a_page_is_written_whatever_is_missing_and_says_so(left_out: str, tmp_pa
     text = (tmp_path / "page.html").read_text("utf-8")
     if left_out in {"workflows", "jobs", "job_details", "tests", "insights_runs", "all"}:
         assert "Not shown here" in text
+
+
+def test_a_page_about_an_export_that_did_not_come_to_its_end_says_so(tmp_path: Path) -> None:
+    page, said = tmp_path / "page.html", "has not come to its end"
+
+    def opened() -> State:
+        state = State(tmp_path, origin="https://host", raw=False, now=datetime(2026, 11, 2, tzinfo=UTC))
+        state.use([TABLES["pipelines"], TABLES["gaps"]])
+        return state
+
+    with closing(opened()), pytest.raises(StoreError, match="locked") as caught:
+        write_report(tmp_path, page)
+    assert caught.value.hint
+    write_report(tmp_path, page)
+    assert said in page.read_text("utf-8")
+    with closing(opened()) as state:
+        state.end_run()
+    write_report(tmp_path, page)
+    assert said not in page.read_text("utf-8")
 
 
 def test_a_directory_without_either_is_refused(tmp_path: Path) -> None:

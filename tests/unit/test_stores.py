@@ -135,6 +135,14 @@ print(*(name.rpartition("/")[2] if "parts/" not in name else "PART" for name in 
     assert ran.stdout.split() == (["out", ".aiocircle", "PART", "out", "a", "b"] if sync else [])
 
 
+def test_a_directory_among_the_parts_is_left_alone_and_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / ".aiocircle" / "parts" / "strange").mkdir(parents=True)
+    (tmp_path / ".aiocircle" / "parts" / "old").write_bytes(b"x")
+    with LocalStore(tmp_path) as store:
+        write(store, path("a"), [b"one"])
+    assert [one.name for one in (tmp_path / ".aiocircle" / "parts").iterdir()] == ["strange"]
+
+
 def test_the_store_tells_whether_letter_case_makes_a_difference(tmp_path: Path) -> None:
     (tmp_path / "probe").touch()
     with LocalStore(tmp_path) as store:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
 
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aiocircle.api import Pipeline
@@ -70,9 +70,13 @@ class Run:
     """One run: what is wanted, and after how many pages it is broken off."""
 
     since: int | None = None
+    until: int | None = None
     pages: int | None = None
     new: list[int] = field(factory=list)  # pipelines that came before it
     forgets: bool = False
+
+    def wants(self, created: int) -> bool:
+        return (self.since is None or created >= self.since) and (self.until is None or created < self.until)
 
 
 def drive(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -135,6 +139,7 @@ def mark(found: PipelineFound, *, is_open: bool) -> PipelineMark:
         created_at=pipeline.created_at,
         branch=None,
         state="created",
+        datasets=BITS,
         covered=BITS,
         is_open=is_open,
     )
@@ -143,13 +148,16 @@ def mark(found: PipelineFound, *, is_open: bool) -> PipelineMark:
 runs = st.builds(
     Run,
     since=st.none() | st.integers(0, 30),
+    until=st.none() | st.integers(1, 30),
     pages=st.none() | st.integers(1, 4),
     new=st.lists(st.integers(0, 3), max_size=4),
     forgets=st.booleans(),
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=100)
+@example(first=[0, 5], sequence=[Run(since=5), Run(until=3), Run()])
+@example(first=[0, 1, 2, 3, 4, 5, 6, 7], sequence=[Run(pages=1), Run(until=3), Run()])
 @given(first=st.lists(st.integers(0, 10), max_size=12), sequence=st.lists(runs, min_size=1, max_size=6))
 def test_whatever_was_broken_off_before_a_run_that_ends_covers_all_of_its_time(
     first: list[int], sequence: list[Run]
@@ -166,13 +174,13 @@ def test_whatever_was_broken_off_before_a_run_that_ends_covers_all_of_its_time(
             history.forgotten_tokens = run.forgets
             state = open_state(directory, day(now))
             try:
-                period = Period(since=None if run.since is None else day(run.since), look_back=timedelta())
+                since, until = (None if one is None else day(one) for one in (run.since, run.until))
+                period = Period(since=since, until=until, look_back=timedelta())
                 known.update(await sweep(history, state, period, pages=run.pages))
             finally:
                 state.close()
             if run.pages is None:
-                wanted = {one for one, created in enumerate(history.days) if run.since is None or created >= run.since}
-                assert wanted <= known
+                assert {one for one, created in enumerate(history.days) if run.wants(created)} <= known
 
     with tempfile.TemporaryDirectory() as directory:
         drive(carry_out(Path(directory)))
@@ -235,7 +243,7 @@ def test_a_run_that_goes_on_does_not_look_again_at_what_it_has_seen(tmp_path: Pa
     drive(carry_out())
 
 
-def test_a_narrow_run_behind_a_hole_does_not_claim_the_hole(tmp_path: Path) -> None:
+def test_a_narrow_run_behind_a_hole_does_not_claim_the_hole_and_the_next_one_goes_on_from_it(tmp_path: Path) -> None:
     async def carry_out() -> None:
         history = History(list(range(10)))
         state = open_state(tmp_path)
@@ -243,12 +251,28 @@ def test_a_narrow_run_behind_a_hole_does_not_claim_the_hole(tmp_path: Path) -> N
         state.close()
         history.days += list(range(10, 30))
         state = open_state(tmp_path)
-        await sweep(history, state, Period(since=day(25), look_back=timedelta()))
-        scope = f"{SLUG} {BITS} "
-        assert state.sweep(scope) == Sweep(since=None, newest=day(9))
+        narrow = Period(since=day(25), look_back=timedelta())
+        await sweep(history, state, narrow)
+        assert state.sweep(f"{SLUG} {BITS}") == Sweep(since=day(25), newest=day(29))
         state.close()
         state = open_state(tmp_path)
-        assert {15, 20} <= set(await sweep(history, state, Period(look_back=timedelta())))
+        assert await sweep(history, state, narrow) == [29], "what it looked at before is not looked at in every run"
         state.close()
+        state = open_state(tmp_path)
+        found = await sweep(history, state, Period(look_back=timedelta()))
+        assert {15, 20} <= set(found)
+        assert not {5, 26} & set(found)
+        state.close()
+
+    drive(carry_out())
+
+
+def test_to_look_back_further_than_time_goes_is_to_look_at_everything(tmp_path: Path) -> None:
+    async def carry_out() -> None:
+        history = History(list(range(5)))
+        for _ in range(2):
+            state = open_state(tmp_path)
+            assert len(await sweep(history, state, Period(look_back=timedelta(days=800_000)))) == 5
+            state.close()
 
     drive(carry_out())
