@@ -6,20 +6,38 @@ looks more seldom, when a few MiB may be garbage, and not at all at what is left
 """
 
 import gc
+import os
+import signal
 import sys
+from collections.abc import Callable
+from types import FrameType
 
 BETWEEN_LOOKS = 10_000  # objects; usual are 700
+CANCELLED = 6  # ``exits.ExitCode.CANCELLED``, which is not imported yet
 
 
 def main() -> int:
     """Run the command and return its exit code."""
     gc.set_threshold(BETWEEN_LOOKS)
-    from aiocircle.cli.app import main as run  # noqa: PLC0415 -- this is what brings the objects
-
+    run = _imported()
     try:
         return run()
     finally:
         gc.freeze()
+
+
+def _imported() -> Callable[[], int]:
+    """Return the command. Ctrl-C and SIGTERM end its import quietly: a traceback of that tells nobody anything."""
+    usual = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    from aiocircle.cli.app import main as run  # noqa: PLC0415 -- this is what brings the objects
+
+    for number, handler in usual.items():
+        signal.signal(number, handler)
+    return run
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    os._exit(CANCELLED)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,15 @@
 # Sourced by the scripts: finds a Python and makes a virtual environment from pyproject.toml and constraints.txt.
 
+# help_if_asked ARGUMENTS: prints the comment that a script begins with, and ends it.
+help_if_asked() {
+  case "${1:-}" in
+    -h | --help)
+      sed -n '2,/^[^#]/s/^# //p' "scripts/${0##*/}"
+      exit 0
+      ;;
+  esac
+}
+
 find_python() {
   local name
   for name in python3.14 python3.13 python3.12 python3.11 python3; do

@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnusedCliTokensError
 
 from aiocircle._version import __version__
 from aiocircle.cli.exits import ExitCode, UsageError, code_of, root_of
 from aiocircle.cli.help import PlainHelp
 from aiocircle.cli.output import Output, ReaderGoneError
-from aiocircle.cli.settings import PREFIX, from_environment
+from aiocircle.cli.settings import PREFIX, as_typed, from_environment
+from aiocircle.cli.streams import prepare
 from aiocircle.errors import AioCircleError
 
 EXAMPLES = """\
@@ -47,8 +48,9 @@ WORKFLOW_ID may be the workflow's web address.
 API = """
 
 OPERATION is one of CircleCI's document (getJobArtifacts) or its name here
-(artifacts.list), with what its path wants as values or fields. Fields are query
-parameters of GET and DELETE, and else of the JSON body, where dots nest.
+(artifacts.list), with what its path wants as values or fields. PATH is below
+/api/v2, or a whole address. Fields are query parameters of GET and DELETE, and
+else of the JSON body, where dots nest.
 """
 REPORT = """
 
@@ -99,7 +101,7 @@ app = App(
     help_formatter=PlainHelp(),
     help_epilogue=EXAMPLES + "\n" + ENVIRONMENT,
     default_parameter=Parameter(negative=()),
-    config=from_environment,
+    config=(from_environment, as_typed),
     exit_on_error=False,
     print_error=False,
     suppress_keyboard_interrupt=False,
@@ -154,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those of the command line; ``sys.argv`` by default.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is an event loop
     _quieten()
     try:
@@ -189,7 +192,8 @@ def _explained(command: Callable[[], int], *, wants_traceback: bool) -> int:
     try:
         return command()
     except CycloptsError as error:
-        output.complain(UsageError(_sentence(error), hint="'aiocircle --help' and 'aiocircle COMMAND --help' show how"))
+        called = " ".join(("aiocircle", *(error.command_chain or ())))
+        output.complain(UsageError(_sentence(error), hint=f"'{called} --help' shows how"))
         return ExitCode.USAGE
     except KeyboardInterrupt:
         output.complain(AioCircleError("stopped"))
@@ -205,9 +209,22 @@ def _explained(command: Callable[[], int], *, wants_traceback: bool) -> int:
         return ExitCode.GENERAL
 
 
+_IN_WORDS = {
+    " into int.": " into a whole number.",
+    " into float.": " into a number.",
+    " into bool.": " into true or false.",
+}
+
+
 def _sentence(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        return f"too many arguments: nothing is done with {' '.join(error.unused_tokens or ())!r}"
+    if isinstance(error, UnknownCommandError) and (first := (error.unused_tokens or [""])[0]).startswith("-"):
+        return f"flags stand behind the command, and {first!r} stands before it"
     error.verbose = False
     text = str(error)
+    for type_name, words in _IN_WORDS.items():
+        text = text.replace(type_name, words)
     return text[:1].lower() + text[1:].rstrip()
 
 

@@ -1,5 +1,6 @@
 """What the commands share that ask the API something and say what it answered."""
 
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -29,8 +30,10 @@ def answered_by(access: Access, question: Question, display: Display) -> ExitCod
     """Ask a question as ``answered`` does, of a host that has been decided on."""
     output = Output(quiet=display.quiet, as_json=display.as_json)
 
+    narrator = Narrator(output, display.verbose, watched=sys.stderr.isatty())
+
     async def ask() -> ExitCode:
-        async with access.client(on_event=Narrator(output, display.verbose)) as client:
+        async with access.client(on_event=narrator) as client:
             return await question(client, output) or ExitCode.OK
 
     with access.explained():

@@ -9,7 +9,7 @@ from aiocircle.cli.asking import answered
 from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.named import NamedJob, NamedWorkflow, job_named, workflow_named
 from aiocircle.cli.output import Output, fit
-from aiocircle.cli.settings import CHOICE, FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Connection, Display
+from aiocircle.cli.settings import CHOICE, FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Connection, Display, more_than_zero
 from aiocircle.errors import ConfigurationError
 from aiocircle.slugs import parse_target
 
@@ -19,7 +19,8 @@ def cancel(
     /,
     *,
     job: Annotated[
-        int | None, Parameter(help="A job of the project, by its number.", metavar="N", group=CHOICE)
+        int | None,
+        Parameter(help="A job of the project, by its number.", metavar="N", group=CHOICE, validator=more_than_zero),
     ] = None,
     connection: Annotated[Connection, FLAT] = USUAL_CONNECTION,
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,

@@ -8,9 +8,23 @@ from typing import Any, Literal, Optional
 from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.output import Output
 
+# Where the generated scripts know of nothing to complete, there may be a file: DIR of a command is one. In zsh flags
+# would else end at the first argument, and what is generated for its $fpath does nothing in an eval.
+_EDITS = {
+    "bash": {"complete -F ": "complete -o default -F "},
+    "zsh": {"          _arguments \\\n": "          _arguments '*:file:_files' \\\n"},
+    "fish": {},
+}
+_ZSH_END = """
+if [[ $funcstack[1] == _aiocircle ]]; then
+  _cyclopts_aiocircle "$@"
+else
+  compdef _cyclopts_aiocircle aiocircle
+fi"""
+
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> ExitCode:
-    """Print a completion script, such as for: source <(aiocircle completion bash).
+    """Print a completion script, such as for: eval "$(aiocircle completion bash)".
 
     Args:
         shell: Which shell it is for.
@@ -20,7 +34,10 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> ExitCode:
 
     del app["api"]
     app.command(_naming_operations(api), name="api")
-    Output().data(app.generate_completion(prog_name="aiocircle", shell=shell))
+    script = app.generate_completion(prog_name="aiocircle", shell=shell)
+    for generated, better in _EDITS[shell].items():
+        script = script.replace(generated, better)
+    Output().data(script.rstrip() + (_ZSH_END if shell == "zsh" else ""))
     return ExitCode.OK
 
 

@@ -3,6 +3,7 @@
 Each check is a line. One that cannot be made, because what it needs has failed, is left out.
 """
 
+import sys
 import time
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
@@ -63,7 +64,8 @@ def doctor(
 
     async def examine() -> ExitCode:
         code = ExitCode.OK
-        async for finding in _findings(connection, Narrator(output, display.verbose)):
+        narrator = Narrator(output, display.verbose, watched=sys.stderr.isatty())
+        async for finding in _findings(connection, narrator):
             _tell(finding, output)
             code = code or ExitCode(finding.exit_code)
         return code
@@ -111,6 +113,8 @@ async def _asked(client: "aiocircle.Client", access: Access) -> "tuple[aiocircle
         answer = await client.users.me().response()
     except (APIError, DecodeError) as error:
         reached = Finding("host", True, f"{name} answers")
+        if access.token is None and isinstance(error, AuthenticationError):
+            return None, [reached]
         what = "owner" if isinstance(error, AuthenticationError) else "API"
         return None, [reached, _problem(what, error)]
     except AioCircleError as error:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 FLAGS_WIDTH = 26  # columns; what flags are for begins behind, in all groups
+NARROW = 60  # columns below which it follows the flag at once
 
 
 class PlainHelp:
@@ -19,6 +20,8 @@ class PlainHelp:
             return
         _print(console, f"\n{panel.title}:")
         width = max(FLAGS_WIDTH * (panel.format == "parameter"), *(len(_names(entry)) for entry in panel.entries))
+        if console.width < NARROW:
+            width = 4
         for entry in panel.entries:
             text = f"  {_names(entry):{width}}  {_plain(entry.description)}"
             _print(console, textwrap.fill(text, console.width, subsequent_indent=" " * (width + 4)))

@@ -73,20 +73,22 @@ def insights(
     target = parse_target(project)
     if jobs and workflow is None:
         raise UsageError("--jobs are those of a workflow", hint="add --workflow NAME")
+    if branch is not None and all_branches:
+        raise UsageError("--branch is one, and --all-branches are all", hint="leave one of them out")
     named, every = branch or target.branch, all_branches or None
 
     async def ask(client: "aiocircle.Client", output: Output) -> None:
         found = client.insights
         if workflow is None:
             flows = found.workflows(target.slug, branch=named, all_branches=every, reporting_window=window)
-            tables.show(output, "workflow_metrics", await flows.collect(), METRICS)
+            await tables.show_listing(output, "workflow_metrics", flows, METRICS)
         elif jobs:
             of_jobs = found.jobs(target.slug, workflow, branch=named, all_branches=every, reporting_window=window)
-            tables.show(output, "job_metrics", await of_jobs.collect(), METRICS)
+            await tables.show_listing(output, "job_metrics", of_jobs, METRICS)
         else:
             start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS[window])
             runs = found.runs(target.slug, workflow, branch=named, all_branches=every, start_date=start)
-            tables.show(output, "workflow_run", await runs.collect(limit=limit or None), RUNS)
+            await tables.show_listing(output, "workflow_run", runs, RUNS, limit or None)
 
     return answered(ask, connection, display, host=target.host)
 

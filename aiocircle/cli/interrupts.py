@@ -33,10 +33,13 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
             loop.add_signal_handler(number, _interrupt, loop, task)
         return await main()
 
+    coroutine = guarded()
     try:
-        return asyncio.run(guarded())
+        return asyncio.run(coroutine)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        coroutine.close()  # or one that a signal kept from its first step would warn that nobody awaited it
 
 
 def _interrupt(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:

@@ -11,7 +11,7 @@ from aiocircle.cli.asking import answered
 from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.named import job_named
 from aiocircle.cli.output import Output, fit
-from aiocircle.cli.settings import FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Connection, Display
+from aiocircle.cli.settings import FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Connection, Display, more_than_zero
 
 if TYPE_CHECKING:
     from aiocircle.api import JobDetails
@@ -21,7 +21,7 @@ LABEL_WIDTH = 12
 
 def job(
     project: Annotated[str, Parameter(show=False)],
-    number: Annotated[int | None, Parameter(show=False)] = None,
+    number: Annotated[int | None, Parameter(show=False, validator=more_than_zero)] = None,
     /,
     *,
     connection: Annotated[Connection, FLAT] = USUAL_CONNECTION,

@@ -36,6 +36,6 @@ def jobs(
     named = workflow_named(workflow)
 
     async def ask(client: "aiocircle.Client", output: Output) -> None:
-        tables.show(output, "job", await client.jobs.list(named.id).collect(), COLUMNS)
+        await tables.show_listing(output, "job", client.jobs.list(named.id), COLUMNS)
 
     return answered(ask, connection, display, host=named.host)

@@ -75,10 +75,15 @@ def pipeline_named(argument: str, number: int | None) -> NamedPipeline:
         if number is not None:
             raise UsageError("the pipeline's id names it already, so --pipeline has no meaning")
         return NamedPipeline(UUID(argument.strip()))
-    target = parse_target(argument)
+    hint = "give its id or web address, or a project and --pipeline N"
+    try:
+        target = parse_target(argument)
+    except ConfigurationError as error:
+        error.hint = hint
+        raise
     named = one_of("pipeline", target.pipeline_number, number)
     if named is None:
-        raise UsageError("which pipeline?", hint="give its id or web address, or a project and --pipeline N")
+        raise UsageError("which pipeline?", hint=hint)
     return NamedPipeline(None, target.slug, named, target.host)
 
 

@@ -1,4 +1,7 @@
-"""What ``-v`` shows: requests, repetitions and waits as lines; with ``-vv`` pages and transfers as well."""
+"""What ``-v`` shows: requests, repetitions and waits as lines; with ``-vv`` pages and transfers as well.
+
+Somebody who watches is told without it why nothing happens: that a try failed, or that a long wait begins.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +22,8 @@ from aiocircle.events import (
     TransferStarted,
 )
 
+LONG = 5.0  # seconds; whoever watches wonders about a longer silence
+
 _REASONS = {"budget": "its budget is used up", "pause": "paused by the host"}
 
 
@@ -28,11 +33,12 @@ class Narrator:
     Args:
         output: Where to.
         level: 0: only what is going to be removed from the API, and a shared limit that is lost; 1 and 2 as above.
+        watched: Somebody does, and sees nothing else.
     """
 
-    def __init__(self, output: Output, level: int) -> None:
+    def __init__(self, output: Output, level: int, *, watched: bool = False) -> None:
         self._output = output
-        self._sentences: dict[type, Callable[[Any], str]] = {}
+        self._sentences: dict[type, Callable[[Any], str | None]] = dict(_WATCHED) if watched else {}
         for sentences in (_ALWAYS, _VERBOSE, _VERY_VERBOSE)[: level + 1]:
             self._sentences.update(sentences)
 
@@ -44,8 +50,9 @@ class Narrator:
     def __call__(self, event: Event) -> None:
         """Write the event, if it is one of this level."""
         sentence = self._sentences.get(type(event))
-        if sentence:
-            self._output.note(sentence(event))
+        line = sentence(event) if sentence else None
+        if line is not None:
+            self._output.note(line)
 
 
 def spent(event: LimitWaiting) -> str | None:
@@ -60,13 +67,18 @@ def _request(event: RequestSent) -> str:
 
 
 def _retried(event: Retried) -> str:
-    return f"{event.operation}: try {event.attempt} failed ({event.reason}), again in {event.after:.1f} s"
+    reason = event.reason.removeprefix(f"{event.operation}: ")
+    return f"{event.operation}: try {event.attempt} failed ({reason}), again in {event.after:.1f} s"
 
 
 def _waiting(event: LimitWaiting) -> str:
     budget = spent(event) if event.reason == "budget" else None
     why = f"{budget} used" if budget else _REASONS[event.reason]
     return f"waiting for the rate limit of {event.bucket}, {event.seconds:.1f} s: {why}"
+
+
+def _long_wait(event: LimitWaiting) -> str | None:
+    return _waiting(event) if event.seconds >= LONG else None
 
 
 def _waited(event: LimitWaited) -> str:
@@ -106,6 +118,7 @@ def _store_back(event: LimiterStoreBack) -> str:
     return f"the shared rate limit in {event.store} answers again"
 
 
+_WATCHED: dict[type, Callable[[Any], str | None]] = {Retried: _retried, LimitWaiting: _long_wait}
 _ALWAYS: dict[type, Callable[[Any], str]] = {
     DeprecationNoticed: _deprecated,
     LimiterStoreLost: _store_lost,

@@ -16,8 +16,10 @@ from urllib.parse import parse_qsl
 from attrs import frozen
 
 from aiocircle.api import operations
+from aiocircle.auth import DEFAULT_HOST
 from aiocircle.cli.exits import UsageError
 from aiocircle.errors import ConfigurationError
+from aiocircle.hosts import parse_host
 from aiocircle.operation import IDEMPOTENT_METHODS, Operation, Pages
 from aiocircle.slugs import Target, parse_target
 
@@ -87,9 +89,9 @@ Field = tuple[str, Any]
 
 def _by_path(method: str, values: Sequence[str], fields: Sequence[Field], body: Any, *, is_whole: bool) -> Wanted:
     if len(values) != 1:
-        raise UsageError(f"{method} wants one path", hint=f"such as: aiocircle api {method} /me")
-    path, _, query_string = values[0].partition("?")
-    path = path if path.startswith("/") else f"/{path}"
+        raise UsageError(f"{method} wants one path", hint=f"such as: aiocircle api {method} /me, or its address")
+    path, host = _path_and_host(values[0])
+    path, _, query_string = path.partition("?")
     own_query: dict[str, Any] = {}
     for key, value in parse_qsl(query_string, keep_blank_values=True):
         _add(own_query, key, value)
@@ -103,7 +105,17 @@ def _by_path(method: str, values: Sequence[str], fields: Sequence[Field], body: 
         pages=known.pages if known else None,
         key=known.key if known else (),
         idempotent=known.idempotent if known else method in IDEMPOTENT_METHODS,
+        host=host,
     )
+
+
+def _path_and_host(value: str) -> tuple[str, str | None]:
+    """Return a path with its query, and the host of an address, if it is not the cloud's."""
+    origin = re.match(r"https?://[^/?#]*", value, re.IGNORECASE)
+    if origin is None:
+        return value if value.startswith("/") else f"/{value}", None
+    host = parse_host(origin[0], allow_http=True)
+    return value[origin.end() :] or "/", None if host == DEFAULT_HOST else host
 
 
 def _by_operation(
@@ -266,13 +278,14 @@ def _json_field(text: str) -> Any:
 
 
 def _body(source: str) -> Any:
+    name = "standard input" if source == "-" else source
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"{source} cannot be read: {(error.strerror or '?').lower()}") from None
+        raise ConfigurationError(f"{name} cannot be read: {(error.strerror or '?').lower()}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{source} is not text in UTF-8") from None
+        raise ConfigurationError(f"{name} is not text in UTF-8") from None
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ConfigurationError(f"the body in {source} is not JSON: {error}") from None
+        raise ConfigurationError(f"the body in {name} is not JSON: {error}") from None

@@ -41,6 +41,6 @@ def pipelines(
 
     async def ask(client: "aiocircle.Client", output: Output) -> None:
         listing = client.pipelines.list(target.slug, branch=branch or target.branch)
-        tables.show(output, "pipeline", await listing.collect(limit=limit or None), COLUMNS)
+        await tables.show_listing(output, "pipeline", listing, COLUMNS, limit or None)
 
     return answered(ask, connection, display, host=target.host)

@@ -7,13 +7,24 @@ processes' arguments.
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from attrs import evolve, field, frozen
-from cyclopts import App, Argument, ArgumentCollection, Group, Parameter, Token
+from cyclopts import (
+    UNSET,
+    App,
+    Argument,
+    ArgumentCollection,
+    CoercionError,
+    Group,
+    Parameter,
+    Token,
+    ValidationError,
+)
 
 import aiocircle
 from aiocircle.auth import find_token, parse_host
@@ -199,12 +210,32 @@ def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
             argument.append(token)
 
 
+def as_typed(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse values that would become something else than was typed; a configuration of cyclopts like the one above.
+
+    The parser rounds 1601.9 to the job 1602. And ``--branch "$BRANCH"`` without such a variable is not the same as no
+    ``--branch``.
+
+    Raises:
+        CycloptsError: A whole number has a fraction, or a flag has an empty value.
+    """
+    for argument in arguments:
+        is_whole = int in {argument.hint, *get_args(argument.hint)}
+        for token in argument.tokens:
+            if token.implicit_value is not UNSET:
+                continue
+            if is_whole and not re.fullmatch("[+-]?[0-9]+", token.value):
+                raise CoercionError(argument=argument, token=token, target_type=int)
+            if token.keyword is not None and not token.value:
+                raise ValidationError(argument=argument, value="", exception_message="It must not be empty.")
+
+
 def _tokens(argument: Argument, variable: str, value: str) -> list[Token]:
     token = Token(keyword=variable, value=value, source="environment")
     if argument.parameter.count:
         return [evolve(token, value="", implicit_value=1)] * (min(int(value), MOST_OFTEN) if value.isdecimal() else 1)
     if get_origin(argument.hint) is tuple:
-        return [evolve(token, value=text, index=index) for index, text in enumerate(value.split(","))]
+        return [evolve(token, value=text, index=index) for index, text in enumerate(filter(None, value.split(",")))]
     return [token]
 
 

@@ -6,18 +6,23 @@ A list is described once, by its columns; what a person sees is escaped as every
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import attrs
 
 from aiocircle.cli.output import Output, fit
 
+if TYPE_CHECKING:
+    from aiocircle.pagination import Paginator
+
 T = TypeVar("T")
 
 GAP = "  "
 NOTHING = "-"
+WIDEST = 10_000  # columns, more than any table has
 _MINUTE = 60
 _HOUR = 3600
 _STYLES = {
@@ -54,6 +59,23 @@ def show(output: Output, kind: str, items: Iterable[T], columns: Columns[T]) -> 
         output.data(line)
 
 
+async def show_listing(
+    output: Output, kind: str, listing: "Paginator[T]", columns: Columns[T], limit: int | None = None
+) -> None:
+    """Write a listing as ``show`` does, or its first ``limit`` items; JSON item by item, as the pages come."""
+    if not output.as_json:
+        show(output, kind, await listing.collect(limit), columns)
+        return
+    written = 0
+    async with aclosing(listing.pages(ahead=limit is None)) as pages:
+        async for page in pages:
+            wanted = page.items if limit is None else page.items[: limit - written]
+            show(output, kind, wanted, columns)
+            written += len(wanted)
+            if written == limit:
+                return
+
+
 def is_terminal() -> bool:
     """Return whether stdout is a terminal that can draw."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in {"", "dumb", "unknown"}
@@ -80,7 +102,8 @@ def _drawn(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         table.add_column(title, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console = Console(highlight=False, markup=False, emoji=False)
+    # A row with an id is one line, which the terminal may wrap: an id folded in its column could not be copied.
+    console = Console(highlight=False, markup=False, emoji=False, width=WIDEST if "id" in titles else None)
     with console.capture() as capture:
         console.print(table)
     return [line.rstrip() for line in capture.get().splitlines()]

@@ -61,14 +61,15 @@ class Triggering:
     )
     wait: Annotated[bool, Parameter(help="Wait until its workflows have ended.", group=CHOICE)] = False
     timeout: Annotated[
-        float,
+        float | None,
         Parameter(
             help="With --wait: so long at most (3600).", metavar="SECONDS", group=CHOICE, validator=more_than_zero
         ),
-    ] = 3600.0
+    ] = None
 
 
 OF_THE_DEFAULT_BRANCH = Triggering()
+USUAL_TIMEOUT = 3600.0
 
 
 def trigger(
@@ -81,8 +82,15 @@ def trigger(
 ) -> ExitCode:
     """Trigger a pipeline, and with --wait follow it to its end."""
     target = parse_target(project)
+    if target.pipeline_number or target.workflow_id or target.job_number:
+        raise UsageError(
+            "the address names what has run already, and a pipeline is triggered in a project",
+            hint=f"aiocircle rerun runs a workflow again; aiocircle trigger {target.slug} makes a new pipeline",
+        )
     if what.branch is not None and what.tag is not None:
-        raise UsageError("--branch and --tag exclude each other")
+        raise UsageError("--branch and --tag exclude each other", hint="a pipeline is of one of them")
+    if what.timeout is not None and not what.wait:
+        raise UsageError("--timeout is for waiting", hint="add --wait")
     parameters = read_parameters(what.parameter)
     branch = what.branch if what.tag is not None else what.branch or target.branch
 
@@ -94,7 +102,7 @@ def trigger(
             output.record("pipeline", tables.values_of(made, "pipeline"))
         else:
             output.data(fit(f"pipeline {made.number or '?'} ({made.state or '?'}), {made.id}"))
-        return await _follow(client, made, what.timeout, output) if what.wait else None
+        return await _follow(client, made, what.timeout or USUAL_TIMEOUT, output) if what.wait else None
 
     return answered(ask, connection, display, host=target.host)
 
@@ -103,13 +111,15 @@ def read_parameters(given: Sequence[str]) -> dict[str, Value]:
     """Return pipeline parameters: ``true``, ``false``, whole numbers and quoted text as JSON has them, else text.
 
     Raises:
-        UsageError: One is not ``key=value``.
+        UsageError: One is not ``key=value``, or comes twice.
     """
     parameters: dict[str, Value] = {}
     for one in given:
         key, equals, value = one.partition("=")
         if not key or not equals:
-            raise UsageError(f"a parameter is KEY=VALUE, and {one!r} is not")
+            raise UsageError(f"a parameter is KEY=VALUE, and {one!r} is not", hint="such as -p image-tag=4.8.2")
+        if key in parameters:
+            raise UsageError(f"the parameter {key!r} is given twice", hint="which value is meant?")
         parameters[key] = _typed(value)
     return parameters
 

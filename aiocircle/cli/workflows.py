@@ -10,7 +10,7 @@ from aiocircle.cli.asking import answered
 from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.named import pipeline_named
 from aiocircle.cli.output import Output
-from aiocircle.cli.settings import CHOICE, FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Connection, Display
+from aiocircle.cli.settings import CHOICE, FLAT, USUAL_CONNECTION, USUAL_DISPLAY, Connection, Display, more_than_zero
 
 if TYPE_CHECKING:
     from aiocircle.api import Workflow
@@ -28,7 +28,9 @@ def workflows(
     target: Annotated[str, Parameter(show=False)],
     /,
     *,
-    pipeline: Annotated[int | None, Parameter(help="The pipeline's number.", metavar="N", group=CHOICE)] = None,
+    pipeline: Annotated[
+        int | None, Parameter(help="The pipeline's number.", metavar="N", group=CHOICE, validator=more_than_zero)
+    ] = None,
     connection: Annotated[Connection, FLAT] = USUAL_CONNECTION,
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
@@ -37,6 +39,6 @@ def workflows(
 
     async def ask(client: "aiocircle.Client", output: Output) -> None:
         listing = client.workflows.list(await named.find_id(client))
-        tables.show(output, "workflow", await listing.collect(), COLUMNS)
+        await tables.show_listing(output, "workflow", listing, COLUMNS)
 
     return answered(ask, connection, display, host=named.host)

@@ -26,9 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.list_faults:
-        for kind in FAULTS.values():
-            settings = "".join(f" [{name}={value:g}]" for name, value in kind.settings.items())
-            print(f"{kind.name:26} {'+'.join(kind.places):13} {kind.description}{settings}")  # noqa: T201 - the program's output
+        _list_faults()
         return 0
     try:
         simulator = _simulator(options)
@@ -38,6 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"cannot listen or write: {error}")
     return 0
+
+
+def _list_faults() -> None:
+    try:
+        for kind in FAULTS.values():
+            settings = "".join(f" [{name}={value:g}]" for name, value in kind.settings.items())
+            line = f"{kind.name:26} {'+'.join(kind.places):13} {kind.description}{settings}"
+            print(line, flush=True)  # noqa: T201 - the program's output
+    except BrokenPipeError:  # the reader has seen enough; the interpreter is not to complain of that at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _simulator(options: argparse.Namespace) -> Simulator:
     for name in ("files", "large", "large_size", "pipelines", "latency", "rate", "speed", "port", "storage_port"):
-        if getattr(options, name) < 0:
+        if not getattr(options, name) >= 0:
             message = f"--{name.replace('_', '-')} is not negative: {getattr(options, name)}"
             raise ValueError(message)
     for name in ("port", "storage_port"):

@@ -117,6 +117,14 @@ def test_all_pages_are_an_item_on_each_line(api: Run, circleci: Simulator) -> No
     assert len(_objects(api("listPipelineDefinitions", project, "--paginate"))) == 3
 
 
+def test_an_address_from_a_guide_or_a_browser_is_a_path(api: Run, circleci: Simulator, aiocircle: Run) -> None:
+    for origin in (circleci.url, "https://circleci.com"):
+        api("GET", f"{origin}/api/v2/project/{SLUG}/pipeline?branch=main")
+        assert _asked(circleci) == f"GET /project/{SLUG}/pipeline?branch=main"
+    refused = aiocircle("api", "GET", f"{circleci.url}/api/v2/me")
+    assert (refused.returncode, "only to a host that you configured" in refused.stderr) == (7, True)
+
+
 def test_a_listing_goes_on_where_a_page_token_says(api: Run, circleci: Simulator) -> None:
     first = json.loads(api("listPipelinesForProject", SLUG).stdout)
     rest = _objects(api("listPipelinesForProject", SLUG, "--paginate", "-f", f"page-token={first['next_page_token']}"))

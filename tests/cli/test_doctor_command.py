@@ -42,6 +42,7 @@ def test_no_token_is_a_problem_and_3(aiocircle: Run, circleci: Simulator) -> Non
     assert result.returncode == 3
     assert result.stdout.startswith("problem token          there is none\n")
     assert "hint: set CIRCLE_TOKEN" in result.stdout
+    assert result.stdout.count("problem") == 1  # and nothing is said about a token that the host does not know
 
 
 def test_a_wrong_token_is_a_problem_and_3(aiocircle: Run, circleci: Simulator) -> None:

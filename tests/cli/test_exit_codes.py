@@ -46,6 +46,21 @@ def _job(simulator: Simulator) -> int:
         (["download", SLUG, "--job", "1", "--auth", "magic"], "--auth"),
         (["upload"], "upload"),
         (["completion", "tcsh"], "tcsh"),
+        (["me", "--connect-timeout", "inf"], "have an end"),
+        (["me", "--connect-timeout", "soon"], "into a number"),
+        (["me", "--retries", "1.5"], "into a whole number"),
+        (["me", "--host", ""], "must not be empty"),
+        (["me", "again"], "'again'"),
+        (["--json", "me"], "behind the command, and '--json'"),
+        (["cancel", SLUG, "--job", "1601.9"], "into a whole number"),
+        (["job", SLUG, "1601.9"], "into a whole number"),
+        (["job", SLUG, "-5"], "more than 0"),
+        (["workflows", SLUG, "--pipeline", "0"], "more than 0"),
+        (["trigger", SLUG, "--branch", ""], "must not be empty"),
+        (["trigger", SLUG, "--timeout", "5"], "--wait"),
+        (["trigger", f"https://app.circleci.com/pipelines/{SLUG}/51"], "aiocircle rerun"),
+        (["trigger", SLUG, "-p", "a=1", "-p", "a=2"], "twice"),
+        (["insights", SLUG, "--branch", "main", "--all-branches"], "--all-branches"),
     ],
 )
 def test_usage_is_2(aiocircle: Run, arguments: list[str], words: str) -> None:
@@ -136,9 +151,9 @@ def test_an_output_that_cannot_be_is_1(aiocircle: Run, circleci: Simulator, tmp_
 
 def test_an_unexpected_exception_shows_its_traceback_only_when_asked(aiocircle: Run, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import aiocircle.cli.me\n"
+        "import aiocircle.cli.asking\n"
         "def broken(*_): raise RuntimeError('told \\x1b[31m Circle-Token: hush-hush')\n"
-        "aiocircle.cli.me.find_access = broken\n"
+        "aiocircle.cli.asking.find_access = broken\n"
     )
     path = f"{Path(__file__).parents[2]}:{tmp_path}"
     quiet, loud = aiocircle("me", PYTHONPATH=path), aiocircle("me", "-vv", PYTHONPATH=path)

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, 
     """A thread that hangs (a dead network file system, a slow resolver) holds up neither one Ctrl-C nor two."""
     (tmp_path / "sitecustomize.py").write_text(
         "import asyncio, time\n"
-        "import aiocircle.cli.me\n"
+        "import aiocircle.cli.asking\n"
         "class Stuck:\n"
         "    def __init__(self, *_): self.token = None\n"
         "    def explained(self): import contextlib; return contextlib.nullcontext()\n"
@@ -139,7 +140,7 @@ def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, 
         "        print('stuck', flush=True)\n"
         "        await asyncio.to_thread(time.sleep, 60)\n"
         "    async def __aexit__(self, *_): pass\n"
-        "aiocircle.cli.me.find_access = Stuck\n"
+        "aiocircle.cli.asking.find_access = Stuck\n"
     )
     path = f"{environment['PYTHONPATH']}{os.pathsep}{tmp_path}"
     for signals, limit in ((1, 2.0), (2, 1.0)):
@@ -152,6 +153,29 @@ def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, 
             time.sleep(0.2)
         assert process.wait(timeout=5) == 6
         assert time.monotonic() - began < limit
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_is_being_imported_ends_it_without_a_word(
+    environment: dict[str, str], number: signal.Signals
+) -> None:
+    code = (
+        "import os, sys; from aiocircle.__main__ import main;"
+        f"kills = type('Kills', (), {{'__getattr__': lambda *_: os.kill(os.getpid(), {number:d})}});"
+        "sys.modules['cyclopts'] = kills(); main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (6, "", "")
+
+
+def test_a_signal_before_the_first_step_leaves_no_coroutine_that_complains(environment: dict[str, str]) -> None:
+    code = (
+        "import asyncio, os, signal; from aiocircle.cli.app import main;"
+        "asyncio.events.new_event_loop = lambda: os.kill(os.getpid(), signal.SIGINT);"
+        "raise SystemExit(main(['me', '--host', 'http://127.0.0.1:1']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (6, "aiocircle: stopped\n")
 
 
 def test_verify_stops_in_the_middle_of_a_large_file(start: Start, circleci: Simulator, tmp_path: Path) -> None:

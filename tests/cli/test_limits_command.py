@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import attrs
 import pytest
 
 from aiocircle.cli.buckets import NOTHING_TOLD, Told
@@ -17,7 +18,7 @@ from aiocircle.cli.limits import EVERY, until_next
 from aiocircle.cli.narrator import Narrator
 from aiocircle.cli.output import Output
 from aiocircle.cli.progress import Progress, line
-from aiocircle.events import LimitWaited, LimitWaiting, TransferEnded
+from aiocircle.events import LimitWaited, LimitWaiting, RequestSent, Retried, TransferEnded
 from aiocircle.ratelimit.bucket import QuotaState
 from aiocircle.ratelimit.snapshot import BucketSnapshot, Sharer
 from aiocircle.testing import KongLimits, Simulator, World
@@ -284,3 +285,22 @@ def test_verbose_tells_the_budget(capsys: pytest.CaptureFixture[str]) -> None:
         "waiting for the rate limit of api, 41.0 s: its budget is used up",
         "waiting for the rate limit of api, 41.0 s: paused by the host",
     ]
+
+
+def test_who_watches_is_told_of_long_waits_and_failed_tries(capsys: pytest.CaptureFixture[str]) -> None:
+    for narrator in (Narrator(Output(), 0), Narrator(Output(), 0, watched=True)):
+        narrator(waiting(limit=1000, remaining=0))
+        narrator(attrs.evolve(waiting(), seconds=0.4))
+        narrator(Retried(operation="get job", attempt=1, after=0.5, reason="get job: 500 oh"))
+        narrator(RequestSent(method="GET", url="https://x/", status=200, seconds=0.1))
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting for the rate limit of api, 41.0 s: budget 1,000/1,000 used",
+        "get job: try 1 failed (500 oh), again in 0.5 s",
+    ]
+
+
+def test_on_a_terminal_no_wait_is_silent(on_terminal: Callable[..., str], aiocircle: Run) -> None:
+    nobody = ("me", "--host", "http://127.0.0.1:1", "--retries", "1")
+    assert "get current user: try 1 failed (no connection" in on_terminal(80, *nobody)
+    assert "try 1" not in on_terminal(80, *nobody, "--quiet")
+    assert "try 1" not in aiocircle(*nobody).stderr

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -133,6 +135,7 @@ def test_insights_of_a_project_a_workflow_and_its_jobs(ask: Run, circleci: Simul
     ("arguments", "code", "words"),
     [
         (["workflows", SLUG], 2, "which pipeline"),
+        (["workflows", "825dd4a1-a1d8-40e7-8253"], 7, "give its id"),
         (["workflows", "825dd4a1-a1d8-40e7-8253-01a46563bd61", "--pipeline", "3"], 2, "no meaning"),
         (["workflows", "https://app.circleci.com/pipelines/gh/acme/web/4", "--pipeline", "3"], 2, "another: 3"),
         (["jobs", SLUG], 7, "names no workflow"),
@@ -194,6 +197,26 @@ def test_a_terminal_gets_a_table_with_colours_in_its_width(
     dumb = on_terminal(80, "pipelines", SLUG, *host, TERM="dumb")
     assert "\x1b" not in dumb
     assert dumb.startswith("NUMBER")
+
+
+def test_what_has_to_be_copied_is_in_one_piece_on_a_narrow_terminal(
+    on_terminal: Callable[..., str], circleci: Simulator
+) -> None:
+    pipeline = _pipeline(circleci)
+    for columns in (80, 40):
+        written = on_terminal(columns, "workflows", pipeline.id, "--host", circleci.url)
+        assert str(pipeline.workflows[0].id) in written
+
+
+def test_json_comes_as_the_pages_do_and_a_reader_that_leaves_stops_the_listing(
+    environment: dict[str, str], circleci_factory: Callable[..., Simulator]
+) -> None:
+    simulator = circleci_factory(page_size=1, latency=0.05)
+    command = f"{shlex.quote(sys.executable)} -m aiocircle pipelines {SLUG} --limit 0 --json | head -2"
+    variables = {**environment, "CIRCLE_HOST": simulator.url}
+    result = subprocess.run(["sh", "-c", command], env=variables, capture_output=True, text=True, check=True)
+    assert (len(result.stdout.splitlines()), result.stderr) == (2, "")
+    assert len(simulator.requests) < 10  # of 26
 
 
 def test_names_cannot_move_the_cursor(aiocircle: Run, circleci_factory: Callable[..., Simulator]) -> None:

@@ -1,10 +1,14 @@
 """What a person sees: the live display on a terminal of 80 columns, help, completion."""
 
+import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +91,21 @@ def test_every_command_has_help_that_fits(aiocircle: Run, command: str) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_help_on_a_narrow_terminal_breaks_no_word(aiocircle: Run) -> None:
+    lines = aiocircle("me", "--help", COLUMNS="40").stdout.splitlines()
+    assert "  --retries N  Repetitions of a failed" in lines
+    assert "        request (4)." in lines
+
+
+@pytest.mark.parametrize("script", ["demo", "test"])
+def test_the_scripts_say_what_they_do_and_do_nothing_else(script: str) -> None:
+    command = [f"scripts/{script}", "--help"]
+    result = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True, timeout=5
+    )
+    assert (result.stdout.startswith("S"), result.stderr) == (True, "")
+
+
 def test_help_is_quick_because_it_imports_little(environment: dict[str, str]) -> None:
     code = (
         "import sys; from aiocircle.cli.app import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
@@ -155,6 +174,36 @@ def test_other_shells_can_read_theirs(aiocircle: Run, shell: str) -> None:
     assert "getJobArtifacts" in script
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="needs zsh")
+@pytest.mark.parametrize("load", ['eval "$(<_aiocircle)"', "fpath=($PWD $fpath); compinit -uD"])
+def test_zsh_completes_after_an_eval_and_from_its_own_folder(aiocircle: Run, tmp_path: Path, load: str) -> None:
+    (tmp_path / "_aiocircle").write_text(aiocircle("completion", "zsh").stdout)
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(["zsh", "-f"], cwd=tmp_path, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    try:
+        stand_in = 'aiocircle() { print -r -- "<$*>" }'
+        os.write(leader, f"autoload -U compinit; compinit -uD; {load}; {stand_in}; PS1=RE''ADY\n".encode())
+        _read_until(leader, b"READY")
+        os.write(leader, b"aiocircle pipel\tgh/acme/web --bra\tmain\n")
+        _read_until(leader, b"<pipelines gh/acme/web --branch main>")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+
+
+def _read_until(terminal: int, expected: bytes) -> None:
+    seen = b""
+    while expected not in seen:
+        assert select.select([terminal], [], [], 10)[0], seen
+        seen += os.read(terminal, 4096)
+
+
+def test_bash_completes_names_of_files_where_the_command_has_none(aiocircle: Run) -> None:
+    assert "complete -o default -F _aiocircle aiocircle" in aiocircle("completion", "bash").stdout
 
 
 def test_the_display_counts_every_event() -> None:

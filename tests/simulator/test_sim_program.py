@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -79,6 +80,7 @@ def test_its_settings_take_effect() -> None:
         (["--fault", "nope"], "no such fault: 'nope'"),
         (["--files", "-1"], "--files is not negative: -1"),
         (["--page-size", "0"], "--page-size is at least 1: 0"),
+        (["--latency", "nan"], "--latency is not negative: nan"),
         (["--port", "x"], "invalid int value: 'x'"),
         (["--port", "70000"], "70000"),
         (["--ready-file", "/nonexistent/dir/file"], "cannot listen or write"),
@@ -100,6 +102,12 @@ def test_the_faults_are_listed_with_their_places(capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(FAULTS)
     assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_a_reader_of_the_faults_may_leave() -> None:
+    command = f"{shlex.quote(sys.executable)} -m aiocircle.testing --list-faults | head -1"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (len(result.stdout.splitlines()), result.stderr) == (1, "")
 
 
 def test_a_thread_is_gone_after_its_block_and_its_port_free() -> None:

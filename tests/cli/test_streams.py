@@ -1,0 +1,63 @@
+"""A process may be started without standard input, output or error: by a daemon, or with ``>&-``."""
+
+import subprocess
+import sys
+
+import pytest
+
+from aiocircle.testing import Simulator
+
+SLUG = "gh/acme/web"
+
+
+def _closed(
+    environment: dict[str, str], closed: str, *arguments: str, code: str = "-X dev -m aiocircle"
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command from a shell that closes streams: ``>&- 2>&-``."""
+    script = f'exec "$0" {code} "$@" {closed}'
+    return subprocess.run(
+        ["sh", "-c", script, sys.executable, *arguments],
+        env=environment,
+        cwd=environment["HOME"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("me", "-v"),
+        ("limits",),
+        ("doctor", "--json"),
+        ("pipelines", SLUG),
+        ("trigger", SLUG),
+        ("download", SLUG, "--latest", "--branch", "main"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_does_its_work_without_standard_streams(
+    environment: dict[str, str], circleci: Simulator, closed: str, command: tuple[str, ...]
+) -> None:
+    result = _closed({**environment, "CIRCLE_HOST": circleci.url}, closed, *command)
+    assert result.returncode == 0, result.stderr
+    assert "internal error" not in result.stderr
+    assert "ResourceWarning" not in result.stderr
+
+
+def test_an_error_keeps_its_status_where_nobody_can_be_told(environment: dict[str, str]) -> None:
+    assert _closed(environment, "2>&-", "nosuch").returncode == 2
+    assert _closed(environment, ">&- 2>&-", "jobs", "nosuch").returncode == 7
+
+
+def test_no_socket_or_file_gets_the_number_of_a_closed_stream(environment: dict[str, str]) -> None:
+    code = "-c 'import os; from aiocircle.cli.app import main; main([\"--version\"]); raise SystemExit(os.dup(0))'"
+    assert _closed(environment, "<&- >&- 2>&-", code=code).returncode > 2
+
+
+def test_a_body_from_a_standard_input_that_is_closed_is_no_body(environment: dict[str, str]) -> None:
+    result = _closed(environment, "<&-", "api", "triggerPipeline", SLUG, "--input", "-")
+    assert result.returncode == 7
+    assert result.stderr.startswith("aiocircle: the body in standard input is not JSON")
