@@ -7,6 +7,8 @@ this module as an exception is ours: aiohttp's own carry the request's headers, 
 
 import asyncio
 import errno
+import math
+import os
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +43,7 @@ DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection
 DRAIN_SECONDS = 1.0  # worth waiting for them; a new connection costs less than that
 NEARBY_HINT = "whoever wrote the address may want this machine to ask for what only it can have; look at the address"
 TLS_HINT = "is there a proxy or a portal in between? a private authority is trusted by SSL_CERT_FILE"
+PLAIN_HINT = "does it speak http without TLS? then its address begins with http://"
 PROXY_HINT = "the environment names it (https_proxy, http_proxy): are its address, user and password right?"
 FIRST_SERVER_ERROR = 500
 CONNECT_HINTS = {
@@ -52,6 +55,9 @@ CONNECT_HINTS = {
     socket.EAI_NONAME: "is the host's name right, and can this machine resolve names?",
     socket.EAI_AGAIN: "can this machine resolve names at the moment?",
 }
+
+
+_FINITE = validators.lt(math.inf)  # timers of the event loop take no more
 
 
 @frozen(kw_only=True, cache_hash=True)
@@ -69,10 +75,10 @@ class Timeouts:
             limit.
     """
 
-    connect: float = field(default=10.0, validator=validators.gt(0))
-    stall: float = field(default=60.0, validator=validators.gt(0))
-    min_rate: float = field(default=100.0, validator=validators.ge(0))
-    total: float = field(default=120.0, validator=validators.gt(0))
+    connect: float = field(default=10.0, validator=(validators.gt(0), _FINITE))
+    stall: float = field(default=60.0, validator=(validators.gt(0), _FINITE))
+    min_rate: float = field(default=100.0, validator=(validators.ge(0), _FINITE))
+    total: float = field(default=120.0, validator=(validators.gt(0), _FINITE))
 
 
 class Answer:
@@ -332,10 +338,11 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
         case TimeoutError():
             return DeadlineError(f"{host} did not answer completely within {timeouts.total:g} s")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            words = _ssl_words(error)
             return ConnectError(
-                f"no secure connection to {host}: {_ssl_words(error)}",
+                f"no secure connection to {host}: {words}",
                 permanent=_is_verification(error),
-                hint=TLS_HINT,
+                hint=PLAIN_HINT if words == "WRONG_VERSION_NUMBER" else TLS_HINT,
             )
         case aiohttp.ClientConnectorError(os_error=NearbyAddressError() as refused):
             return UnsafeAddressError(str(refused), hint=NEARBY_HINT)
@@ -378,7 +385,8 @@ def _proxies() -> frozenset[str]:
 def _os_words(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "the name does not resolve"
-    return (error.strerror or type(error).__name__).lower()
+    # asyncio puts an address of its own making behind the system's words.
+    return (os.strerror(error.errno) if error.errno else error.strerror or type(error).__name__).lower()
 
 
 def _ssl_words(error: Exception) -> str:

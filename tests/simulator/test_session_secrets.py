@@ -179,6 +179,7 @@ async def test_a_port_that_does_not_speak_tls_gets_no_token(caplog: pytest.LogCa
     assert_no_secret(shown)
     assert error.code == "connect"
     assert "no secure connection" in str(error)
+    assert "http://" in (error.hint or "")
 
 
 async def test_a_deadline_shows_no_token(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,10 +7,8 @@ import pytest
 from aiocircle import Timeouts
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="aiohttp makes an OverflowError of it at the first request: aiocircle.transport.Timeouts takes it",
-)
-def test_a_time_limit_without_an_end_is_refused_where_none_can_be_kept() -> None:
-    with pytest.raises(ValueError, match="connect"):
-        Timeouts(connect=math.inf)
+@pytest.mark.parametrize("field", ["connect", "stall", "min_rate", "total"])
+@pytest.mark.parametrize("value", [math.inf, math.nan, -1.0])
+def test_a_time_limit_that_none_can_keep_is_refused(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=field):
+        Timeouts(**{field: value})
