@@ -31,7 +31,6 @@ from aiocircle.errors import (
     DecodeError,
     TransportError,
     UnsafeAddressError,
-    api_error_class,
 )
 from aiocircle.events import DeprecationNoticed, Event, EventHandler, RequestSent, Retried, kinds_of
 from aiocircle.nearby import Reach
@@ -39,12 +38,12 @@ from aiocircle.operation import IDEMPOTENT_METHODS
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
 from aiocircle.redaction import redact, safe_url
+from aiocircle.refusals import REDIRECTS, refusal_of
 from aiocircle.request import FILE_HEADERS, USER_AGENT, Request
 from aiocircle.response import Response
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
 from aiocircle.transport import NEARBY_HINT, Answer, Timeouts, Transport
 from aiocircle.wire import json_value, query_text
-from aiocircle.wording import words_of
 
 logger = logging.getLogger("aiocircle")
 
@@ -54,18 +53,9 @@ API_PATH = "/api/v2"
 JSON = "application/json"
 MAX_HOPS = 10
 MAX_JSON = 64 * 1024 * 1024  # bytes; a page of twenty items has a few thousand
-MAX_ERROR_BODY = 64 * 1024
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REFUSALS = frozenset({429, 503})
 UNSATISFIABLE = 416
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-
-HINTS = {
-    401: "the host does not know this token: is CIRCLE_TOKEN a valid personal API token, and for this host?",
-    403: "the token is known, but may not do this",
-    404: "it is not there, or this token may not see it; CircleCI does not tell the two apart",
-    429: "other users of the same token may be spending its budget; try again later",
-}
 
 
 @define
@@ -316,7 +306,8 @@ class Session:
             answer.tries = tries.failures + tries.refusals
             if 200 <= answer.status < 300 or (more and answer.status == UNSATISFIABLE):  # noqa: PLR2004 -- HTTP's successes
                 return await consume(answer)
-            raise await self._refusal(request, answer)
+            shown = not request.anonymous and bool(self._credentials(request.url))
+            raise await refusal_of(request, answer, authenticated=shown, hide=self._hide)
         finally:
             answer.close()
 
@@ -410,27 +401,6 @@ class Session:
             # The bytes of a large file may take hours; what they cost is not held against the next try.
             elapsed=0.0 if request.bulk else self.clock.monotonic() - tries.began,
             random=random.random(),  # noqa: S311 -- spreads retries, keeps no secret
-        )
-
-    async def _refusal(self, request: Request, answer: Answer) -> APIError:
-        """Turn an answer that is no success into an error that says what the host said."""
-        try:
-            text = (await answer.read(MAX_ERROR_BODY))[:MAX_ERROR_BODY].decode("utf-8", "replace")
-        except TransportError:
-            text = ""
-        body, message = words_of(text, self._hide)
-        if answer.status in REDIRECTS:
-            message = "the host redirects this, and it was not followed"
-        return api_error_class(answer.status)(
-            answer.status,
-            request.operation,
-            message or "(the host gave no reason)",
-            request_id=self._hide(answer.headers.get("X-Request-Id", "")) or None,
-            body=body,
-            retry_after=answer.rate.retry_after if answer.rate else None,
-            redirected=answer.redirected,
-            authenticated=not request.anonymous and bool(self._credentials(request.url)),
-            hint=HINTS.get(answer.status),
         )
 
     def _hide(self, text: str) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 from aiocircle.redaction import printable
 
+PAGE = "(an HTML or XML page)"
+
 
 def words_of(text: str, hide: Callable[[str], str]) -> tuple[Any, str]:
     """Return an error body as a value and as a line; services do not agree on its shape (facts, section 11)."""
@@ -17,7 +19,7 @@ def words_of(text: str, hide: Callable[[str], str]) -> tuple[Any, str]:
     except (ValueError, RecursionError):
         text = hide(text)
         is_page = text.lstrip().startswith("<")
-        return text[:500], "(an HTML or XML page)" if is_page else printable(" ".join(text.split())[:200])
+        return text[:500], PAGE if is_page else printable(" ".join(text.split())[:200])
 
 
 def _hidden(value: Any, hide: Callable[[str], str]) -> Any:

@@ -284,7 +284,7 @@ def test_equal_artifacts_of_several_jobs_are_one_file(run: Run, world: World, tm
         (["-o", "out.tar", "--dedupe"], "--dedupe needs a directory"),
         (["-o", "ftp://host/x"], "files go to directories, archives, s3://, gs:// and az:// only"),
         (["-o", "-", "--json"], "--json cannot write there as well"),
-        (["-o", ""], "the output has no name"),
+        (["-o", ""], "must not be empty"),
         (["-o", "s3:/bucket/x"], "'s3:/bucket/x' names no bucket"),
         (["-o", "out.tar.xz"], "archives are .tar, .tar.gz, .tgz, .tar.zst and .zip"),
         (["-o", "out.7Z"], "for a directory of that name write out.7Z/"),

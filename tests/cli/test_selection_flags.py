@@ -120,7 +120,7 @@ def test_a_plan_is_made_here_and_carried_out_in_another_directory(
         ([SLUG, "--all", "--plan", "x", "--shard", "1/2"], 7, "a plan holds all parts"),
         ([SLUG, "--all", "--plan", "x", "--dry-run"], 2, "both fetch nothing"),
         ([SLUG, "--all", "--plan", "x", "--layout", "{bogus}"], 7, "unknown field {bogus}"),
-        ([SLUG, "--all", "--plan", ""], 1, "a directory stands at this name"),
+        ([SLUG, "--all", "--plan", ""], 2, "must not be empty"),
         ([SLUG, "--all", "--plan", "nowhere/x"], 1, "nowhere/x: no such file"),  # before anything is listed
         ([SLUG, "--from", "x"], 2, "neither TARGET"),
         (["--from", "x", "--all"], 2, "neither TARGET"),

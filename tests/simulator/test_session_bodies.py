@@ -165,6 +165,23 @@ async def test_an_errors_words_are_found_in_each_shape(body: bytes, message: str
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "hint"),
+    [
+        (404, b"<html>Not here</html>", "no API"),
+        (404, b'{"message": "Not found"}', "may not see it"),
+        (502, b"<html><h1>502</h1>", "trouble of its own"),
+        (400, b'{"message": "bad"}', ""),
+    ],
+)
+async def test_an_error_says_what_to_do_where_that_is_known(status: int, body: bytes, hint: str) -> None:
+    async with RawHost(lambda _: reply(status, body)) as host, opened(host.url) as seen:
+        error = await failing(seen)
+
+    assert hint in (error.hint or "")
+    assert bool(hint) == bool(error.hint)
+
+
+@pytest.mark.parametrize(
     "body", [b"[" * 100_000, b"[" * 900 + b"]" * 900, b'{"error":' * 900 + b"1" + b"}" * 900], ids=len
 )
 async def test_an_error_whose_body_is_too_deep_is_still_that_error(body: bytes) -> None:
