@@ -205,6 +205,13 @@ class State:
             token_newest=_maybe_time(token_newest),
         )
 
+    def newest_complete(self, project: str, datasets: int) -> datetime | None:
+        """Return when the newest pipeline of a project was created that is complete for datasets, by whatever run."""
+        query = "SELECT max(created_at) FROM _pipelines WHERE project = ? AND covered & ? = ?"
+        with self._explained():
+            (found,) = self._connection.execute(query, (project, datasets, datasets)).fetchone()
+        return _maybe_time(found)
+
     def closed(self, pipelines: Sequence[str], datasets: int) -> set[str]:
         """Return which of some pipelines are complete for datasets, with nothing more of these to come."""
         return self._covered("_pipelines", f"is_open & {datasets} = 0 AND", pipelines, datasets)
