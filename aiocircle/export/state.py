@@ -12,7 +12,7 @@ What there is to know of the history (see `aiocircle.export.sweep` for what is m
 * ``_workflows``: which datasets are complete for a workflow that has ended;
 * ``_jobs``: which are for a job that has ended, as long as its workflow has not.
 
-``_run`` counts the runs; one that was broken off goes on under its number. In each table it is the run that saw a row
+``_run`` counts the runs; one that was broken off goes on under its number, if the same datasets are asked for. In each table it is the run that saw a row
 last, which tells what is new since an output was written, and what a snapshot no longer has. A loss of power may cost
 the last commits, never the database (``synchronous=NORMAL``). One process at a time: the lock is SQLite's own and ends
 with the process.
@@ -78,13 +78,16 @@ class State:
         origin: The host whose data it is.
         raw: Items are kept as the host gave them.
         now: The time.
+        datasets: What this run is to bring.
 
     Raises:
         StoreError: It cannot be written, or another process uses it.
         ConfigurationError: It is of another host, or of the other kind.
     """
 
-    def __init__(self, directory: Path, *, origin: str, raw: bool, now: datetime) -> None:
+    def __init__(
+        self, directory: Path, *, origin: str, raw: bool, now: datetime, datasets: Sequence[str] = ()
+    ) -> None:
         self._path = directory / FOLDER / STATE
         self._origin = origin
         self._looked_for: tuple[str, ...] = ()
@@ -96,7 +99,7 @@ class State:
             try:
                 self._connection.executescript(_PRAGMAS)
                 self._check(origin, "raw" if raw else "typed")
-                self.run = self._begin_run(now)
+                self.run = self._begin_run(now, " ".join(datasets))
             except BaseException:
                 self._connection.close()
                 raise
@@ -349,15 +352,18 @@ class State:
         if known["rows"] != rows:
             raise ConfigurationError(f"{output} holds {known['rows']} rows and cannot take {rows} ones", hint=hint)
 
-    def _begin_run(self, now: datetime) -> int:
-        """Return the number of a new run, or of one of the last hours that was broken off and goes on."""
+    def _begin_run(self, now: datetime, datasets: str) -> int:
+        """Return the number of a new run, or of one of the last hours that was broken off and goes on.
+
+        One of other datasets does not: what it has seen is complete for its own only.
+        """
         with self._transaction():
             known = dict(self._connection.execute("SELECT name, value FROM about WHERE name LIKE 'run%'"))
             began = _maybe_time(known.get("run_began"))
-            if began is not None and now - began < GOES_ON:
+            if began is not None and now - began < GOES_ON and known.get("run_of") == datasets:
                 return int(known["run"])
             run = int(known.get("run", 0)) + 1
-            values = [("run", str(run)), ("run_began", _maybe_text(now) or "")]
+            values = [("run", str(run)), ("run_began", _maybe_text(now) or ""), ("run_of", datasets)]
             self._connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", values)
         return run
 
