@@ -1,5 +1,6 @@
 """Exports: what a world holds comes out of them once, whatever happens on the way, and is asked for once."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -266,6 +267,20 @@ async def test_insights_schedules_and_contexts_of_projects(tmp_path: Path) -> No
         owned = await client.contexts.list(owner_slug="gh/acme").collect()
         mine = {row["id"] for row in json_lines(tmp_path, "contexts") if row["organization"] == "gh/acme"}
         assert mine == {str(one.id) for one in owned}
+
+
+async def test_of_many_projects_a_few_streams_are_followed_at_once(tmp_path: Path) -> None:
+    world = World(slugs=[f"gh/acme/p{number}" for number in range(80)], pipelines=1)
+    most, tasks = 0, len(asyncio.all_tasks())
+
+    def watch(_event: object) -> None:
+        nonlocal most
+        most = max(most, len(asyncio.all_tasks()) - tasks)
+
+    async with Simulator(world, limits=generous()) as sim, client_of(sim, on_event=watch) as client:
+        report = await export(client, tmp_path, "pipelines", "insights", "schedules", projects=list(world.projects))
+    assert report.rows["pipelines"] == report.rows["insights_workflows"] == 80
+    assert most < 200  # a stream for each project and dataset would be more than 560 tasks
 
 
 # --- what cannot be had ----------------------------------------------------------------------------------------------
