@@ -143,7 +143,7 @@ class Sweeper:
         yield PageRead(scope, covered_by(before, wanted, newest, until))
 
     async def _marked(self, found: Sequence[PipelineFound], again: datetime | None) -> list[PipelineFound]:
-        """Return pipelines with the mark of whether what is below them has to be looked at, as from a moment on again."""
+        """Return pipelines with the mark of whether what is below them has to be looked at: since ``again``, of all."""
         if not found or not self._goes_on:
             return [evolve(one, goes_on=False) for one in found]
         ids = [str(one.pipeline.id) for one in found]
@@ -175,7 +175,7 @@ def begin_of(before: Sweep, period: Period) -> datetime | None:
     if before.newest is None or _is_wider(before, since):
         return since
     again = _earlier(before.newest, period.look_back)
-    return again if since is None else max(since, again)
+    return _latest(since, again)
 
 
 def covered_by(before: Sweep, since: datetime | None, newest: datetime | None, until: datetime | None = None) -> Sweep:
