@@ -118,7 +118,7 @@ class Collector:
             ListingFailed: lambda one: self._failed(None, one),
             UsageDone: lambda one: self._collected.usage_jobs.append(one.export_id),
             PageRead: lambda one: self._collected.sweeps.update({one.scope: one.sweep}),
-            AllOf: lambda one: self._collected.complete.append((self.tables[one.dataset], one.owner)),
+            AllOf: lambda one: self._collected.complete.append((self.tables[one.dataset], one.owner, one.part)),
         }
 
     async def run(self, others: Iterable[AsyncGenerator[Any, None]] = ()) -> None:

@@ -106,7 +106,8 @@ async def _stream(name: str, source: Source, question: Question, *, alone: bool)
                     owner = getattr(one[0][0], TABLES[name].owner)
                 yield Pairs(name, one)
     if is_whole and TABLES[name].is_snapshot:
-        yield AllOf(name, owner)
+        asked = {"branch": question.branch or "", "reporting_window": question.reporting_window}
+        yield AllOf(name, owner, {column: asked[column] for column in asked if column in TABLES[name].key})
 
 
 async def _usage(

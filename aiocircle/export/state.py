@@ -27,7 +27,7 @@ from attrs import asdict
 from aiocircle.errors import ConfigurationError
 from aiocircle.export.database import Database
 from aiocircle.export.marks import Collected, PipelineMark, Sweep
-from aiocircle.export.records import creation, decoder, encoder, quoted, storable, upsertion
+from aiocircle.export.records import creation, decoder, encoder, of_key, quoted, storable, upsertion
 from aiocircle.export.tables import Batch, Table, text_of, utc
 from aiocircle.export.usage import UsageJob
 
@@ -119,9 +119,10 @@ class State:
                 values = (scope, since, newest, sweep.token, token_newest)
                 run("INSERT OR REPLACE INTO _sweeps VALUES (?, ?, ?, ?, ?)", values)
             self._database.many("DELETE FROM _usage_jobs WHERE id = ?", [(one,) for one in collected.usage_jobs])
-            for table, scope in collected.complete:
-                where = f'{quoted(table.owner)} = ? AND "_run" <> ?'
-                run(f"DELETE FROM {quoted(table.name)} WHERE {where}", (scope, self.run))  # noqa: S608 -- names of ours
+            for table, owner, part in collected.complete:
+                where = " AND ".join(f"{of_key(table, name)} = ?" for name in (table.owner, *part))
+                gone = f'DELETE FROM {quoted(table.name)} WHERE {where} AND "_run" <> ?'  # noqa: S608 -- names of ours
+                run(gone, (owner, *part.values(), self.run))
 
     def _bind(self) -> None:
         """Record whose data it is; not before there are some, or a wrong host that refused everything would count."""
