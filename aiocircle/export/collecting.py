@@ -48,9 +48,7 @@ from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
 
 ROWS_AT_ONCE = 2000
-STREAMS_AT_ONCE = (
-    16  # the fan-out, and those besides it, each a task or six: enough to hide one round trip behind others
-)
+STREAMS_AT_ONCE = 32  # the fan-out and those besides it: what hides one round trip behind others
 MARKS_AT_ONCE = 4  # pipelines that are complete; a kill costs no more of them, and what is under way
 SETTLED = timedelta(days=1)  # after which a pipeline without workflows gets none any more; in fact, after seconds
 KEPT_FAILURES = 1000  # in memory for the report; all of them are rows of ``gaps``
