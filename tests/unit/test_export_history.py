@@ -279,7 +279,7 @@ def _listings() -> Iterable[str]:
         yield f"/project/{slug}/pipeline"
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("STORIES", "40"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("STORIES", "30"))))
 def test_every_promised_row_is_there_once_whatever_happened_before(seed: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         tell(seed, Path(directory))
