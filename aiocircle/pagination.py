@@ -7,7 +7,8 @@ what comes of it:
 * a token that came before (the parameter is ignored, or tokens go in a circle): an error;
 * new tokens, but nothing new on page after page, or empty pages without end: an error;
 * a token that answers 404: an error; what came before has been handed out, and the error names the token;
-* items repeated because new ones pushed the pages on while reading: handed out once.
+* items repeated because new ones pushed the pages on while reading: handed out once; of a listing whose items
+  nothing identifies, as results of tests, a page that came before to the last character.
 
 While the items of a page are used, the next page is on its way. One page ahead, no more: budget is not spent on
 what nobody asked for, and memory stays at two pages.
@@ -175,7 +176,7 @@ class _Guard(Generic[T]):
         is_news = len(fresh) > nameless or (nameless > 0 and self._is_first(fresh))
         self._empty = 0 if items else self._empty + 1
         self._stale = 0 if is_news else self._stale + bool(items)
-        return fresh
+        return fresh if is_news or self._key is not None else fresh[:0]
 
     def judge(self, token: str) -> PaginationError | None:
         """Return an error if the page after those admitted would lead nowhere."""

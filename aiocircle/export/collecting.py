@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from attrs import evolve
@@ -47,6 +48,7 @@ from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
 
 ROWS_AT_ONCE = 2000
+STREAMS_AT_ONCE = 32  # the fan-out and those besides it: what hides one round trip behind others
 MARKS_AT_ONCE = 4  # pipelines that are complete; a kill costs no more of them, and what is under way
 SETTLED = timedelta(days=1)  # after which a pipeline without workflows gets none any more; in fact, after seconds
 KEPT_FAILURES = 1000  # in memory for the report; all of them are rows of ``gaps``
@@ -114,21 +116,22 @@ class Collector:
             ListingFailed: lambda one: self._failed(None, one),
             UsageDone: lambda one: self._collected.usage_jobs.append(one.export_id),
             PageRead: lambda one: self._collected.sweeps.update({one.scope: one.sweep}),
-            AllOf: lambda one: self._collected.complete.append((self.tables[one.dataset], one.owner)),
+            AllOf: lambda one: self._collected.complete.append((self.tables[one.dataset], one.owner, one.part)),
         }
 
     async def run(self, others: Iterable[AsyncGenerator[Any, None]] = ()) -> None:
         """Collect everything.
 
         Args:
-            others: Streams of ``Pairs``, ``AllOf``, ``Skipped`` and ``ListingFailed`` besides the fan-out.
+            others: Streams of ``Pairs``, ``AllOf``, ``Skipped`` and ``ListingFailed`` besides the fan-out; a few are
+                followed at once.
 
         Raises:
             AioCircleError: What was selected cannot be listed at all, or saved.
         """
         self._collected.checked += [(project, "", "") for project in ("", *map(str, self._projects))]
-        streams = [*([self._fan_out()] if self._fanned_out else []), *others]
-        async with aclosing(in_turn(each(streams), lambda stream: stream, len(streams) + 2)) as everything:
+        streams = chain((self._fan_out(),) if self._fanned_out else (), others)
+        async with aclosing(in_turn(each(streams), lambda stream: stream, STREAMS_AT_ONCE)) as everything:
             async for one in everything:
                 self._handlers[type(one)](one)
                 if isinstance(one, PageRead | AllOf | UsageDone) or self._is_much():

@@ -181,7 +181,8 @@ class Export:
 
     def _state(self) -> State:
         now = datetime.fromtimestamp(self._session.clock.wall(), UTC)
-        return State(self._output, origin=self._session.origin, raw=self._options.raw, now=now)
+        origin, raw = self._session.origin, self._options.raw
+        return State(self._output, origin=origin, raw=raw, now=now, datasets=self._datasets)
 
     async def _collect(self, state: State, ask: Asks) -> None:
         options = self._options

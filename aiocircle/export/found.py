@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from aiocircle.crawl.fanout import ListingFailed, Skipped
 
@@ -29,10 +29,17 @@ class Missing:
 
 @frozen
 class AllOf:
-    """Everything that a project or an organisation has of a dataset has been handed out."""
+    """Everything that a project or an organisation has of a dataset has been handed out.
+
+    Attributes:
+        dataset: Which.
+        owner: Whose.
+        part: If it is of a branch or a window only: the columns of the key that say so.
+    """
 
     dataset: str
     owner: str
+    part: Mapping[str, str] = field(factory=dict)
 
 
 @frozen

@@ -1,6 +1,6 @@
 """What is known of how much of a history is covered, and what is committed together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -59,7 +59,8 @@ class Collected:
         sweeps: By scope.
         checked: Projects, pipeline and workflow ids whose gaps are looked for anew; ``""`` of what lies above.
         usage_jobs: Ids of exports of usage data of which nothing more comes.
-        complete: Tables, and projects or organisations, of which all that there is was collected in this run.
+        complete: Tables, and projects or organisations, of which all that there is was collected in this run; if it is
+            of a part only, the columns that say of which.
     """
 
     rows: dict[Table, list[tuple[Any, ...]]] = field(factory=dict)
@@ -69,7 +70,7 @@ class Collected:
     sweeps: dict[str, Sweep] = field(factory=dict)
     checked: list[tuple[str, str, str]] = field(factory=list)
     usage_jobs: list[str] = field(factory=list)
-    complete: list[tuple[Table, str]] = field(factory=list)
+    complete: list[tuple[Table, str, Mapping[str, str]]] = field(factory=list)
     count: int = 0
 
     def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -16,7 +16,7 @@ from aiocircle.export.usage import UsageJob, organization_of, usage_rows
 from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
 
-OF_ORGANIZATIONS = frozenset({"contexts", "usage"})
+OF_ORGANIZATIONS = frozenset({"contexts"})
 USUAL_USAGE = timedelta(days=31)  # of usage data, where no time is named: what one export of them holds
 
 
@@ -66,7 +66,9 @@ def others(
         options: Which part of it.
         memory: What earlier runs did.
     """
-    organizations: set[tuple[str, str]] = set()
+    first_of_each = {(slug.vcs, slug.org): slug for slug in reversed(projects)}.values()
+    if "usage" in datasets:  # which takes the host minutes: first, to be under way while others are asked for
+        yield from (_usage(session, slug, options, memory) for slug in projects if slug in first_of_each)
     for slug in projects:
         question = Question(
             session=session,
@@ -77,13 +79,8 @@ def others(
             reporting_window=options.reporting_window,
         )
         for name in datasets:
-            if name in OF_ORGANIZATIONS and (slug.vcs, slug.org) in organizations:
-                continue
-            if name == "usage":
-                yield _usage(session, slug, options, memory)
-            elif name in SOURCES:
+            if name in SOURCES and (name not in OF_ORGANIZATIONS or slug in first_of_each):
                 yield _stream(name, SOURCES[name], question, alone=len(projects) == len(datasets) == 1)
-        organizations.add((slug.vcs, slug.org))
 
 
 async def one_after_another(streams: Iterable[AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
@@ -109,7 +106,8 @@ async def _stream(name: str, source: Source, question: Question, *, alone: bool)
                     owner = getattr(one[0][0], TABLES[name].owner)
                 yield Pairs(name, one)
     if is_whole and TABLES[name].is_snapshot:
-        yield AllOf(name, owner)
+        asked = {"branch": question.branch or "", "reporting_window": question.reporting_window}
+        yield AllOf(name, owner, {column: asked[column] for column in asked if column in TABLES[name].key})
 
 
 async def _usage(

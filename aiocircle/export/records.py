@@ -30,6 +30,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def of_key(table: Table, column: str) -> str:
+    """Return the expression of a column; of a raw table also of one that its key is made of."""
+    return quoted(column) if column in table.names else f"json_extract(\"key\", '$[{table.made_of.index(column)}]')"
+
+
 def creation(table: Table, *more: str) -> str:
     """Return the statement that creates a table, with further columns if given, unless it is there."""
     columns = [f"{quoted(one.name)} {_TYPES[one.kind]}{'' if one.optional else ' NOT NULL'}" for one in table.columns]

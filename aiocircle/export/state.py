@@ -12,27 +12,22 @@ What there is to know of the history (see `aiocircle.export.sweep` for what is m
 * ``_workflows``: which datasets are complete for a workflow that has ended;
 * ``_jobs``: which are for a job that has ended, as long as its workflow has not.
 
-``_run`` counts the runs; one that was broken off goes on under its number. In each table it is the run that saw a row
-last, which tells what is new since an output was written, and what a snapshot no longer has. A loss of power may cost
-the last commits, never the database (``synchronous=NORMAL``). One process at a time: the lock is SQLite's own and ends
-with the process.
+``_run`` counts the runs; one that was broken off goes on under its number, if the same datasets are asked for. In each
+table it is the run that saw a row last, which tells what is new since an output was written, and what a snapshot no
+longer has.
 """
 
-import errno
-import os
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import asdict
 
-from aiocircle.errors import ConfigurationError, StoreError
+from aiocircle.errors import ConfigurationError
+from aiocircle.export.database import Database
 from aiocircle.export.marks import Collected, PipelineMark, Sweep
-from aiocircle.export.records import creation, decoder, encoder, quoted, storable, upsertion
-from aiocircle.export.sinks.refusals import explained
+from aiocircle.export.records import creation, decoder, encoder, of_key, quoted, storable, upsertion
 from aiocircle.export.tables import Batch, Table, text_of, utc
 from aiocircle.export.usage import UsageJob
 
@@ -64,10 +59,6 @@ ON CONFLICT DO UPDATE SET
     covered = covered & ~:datasets | excluded.covered, is_open = is_open & ~:datasets | excluded.is_open
 """
 _ADDED: Final = "ON CONFLICT DO UPDATE SET covered = covered | excluded.covered"
-_PRAGMAS: Final = """
-PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;
-PRAGMA cache_size=-8192; PRAGMA temp_store=FILE;
-"""
 
 
 class State:
@@ -78,33 +69,28 @@ class State:
         origin: The host whose data it is.
         raw: Items are kept as the host gave them.
         now: The time.
+        datasets: What this run is to bring.
 
     Raises:
         StoreError: It cannot be written, or another process uses it.
         ConfigurationError: It is of another host, or of the other kind.
     """
 
-    def __init__(self, directory: Path, *, origin: str, raw: bool, now: datetime) -> None:
+    def __init__(self, directory: Path, *, origin: str, raw: bool, now: datetime, datasets: Sequence[str] = ()) -> None:
         self._path = directory / FOLDER / STATE
         self._origin = origin
         self._looked_for: tuple[str, ...] = ()
-        with self._explained():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            if not os.access(self._path.parent, os.W_OK):  # SQLite would speak of the disk, or of opening a file
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-            try:
-                self._connection.executescript(_PRAGMAS)
-                self._check(origin, "raw" if raw else "typed")
-                self.run = self._begin_run(now)
-            except BaseException:
-                self._connection.close()
-                raise
+        self._database = Database(self._path)
+        try:
+            self._check(origin, "raw" if raw else "typed")
+            self.run = self._begin_run(now, " ".join(datasets))
+        except BaseException:
+            self._database.close()
+            raise
 
     def close(self) -> None:
         """Close it."""
-        with self._explained():
-            self._connection.close()
+        self._database.close()
 
     def use(self, tables: Iterable[Table], looked_for: Collection[str] = ()) -> None:
         """Make tables ready to take rows.
@@ -114,16 +100,15 @@ class State:
             looked_for: The datasets that this run looks for, wherever it looks.
         """
         self._looked_for = tuple(looked_for)
-        with self._explained():
-            for table in tables:
-                self._connection.execute(creation(table, '"_run" INTEGER NOT NULL'))
+        for table in tables:
+            self._database.run(creation(table, '"_run" INTEGER NOT NULL'))
 
     # --- what was collected -------------------------------------------------------------------------------------------
 
     def save(self, collected: Collected) -> None:
         """Commit rows and marks, all of them or none."""
-        with self._explained(), self._transaction():
-            run = self._connection.execute
+        with self._database.transaction():
+            run = self._database.run
             self._bind()
             self._forget_gaps(collected.checked)
             for table, rows in collected.rows.items():
@@ -133,26 +118,25 @@ class State:
                 since, newest, token_newest = map(_maybe_text, (sweep.since, sweep.newest, sweep.token_newest))
                 values = (scope, since, newest, sweep.token, token_newest)
                 run("INSERT OR REPLACE INTO _sweeps VALUES (?, ?, ?, ?, ?)", values)
-            self._connection.executemany(
-                "DELETE FROM _usage_jobs WHERE id = ?", [(one,) for one in collected.usage_jobs]
-            )
-            for table, scope in collected.complete:
-                where = f'{quoted(table.owner)} = ? AND "_run" <> ?'
-                run(f"DELETE FROM {quoted(table.name)} WHERE {where}", (scope, self.run))  # noqa: S608 -- names of ours
+            self._database.many("DELETE FROM _usage_jobs WHERE id = ?", [(one,) for one in collected.usage_jobs])
+            for table, owner, part in collected.complete:
+                where = " AND ".join(f"{of_key(table, name)} = ?" for name in (table.owner, *part))
+                gone = f'DELETE FROM {quoted(table.name)} WHERE {where} AND "_run" <> ?'  # noqa: S608 -- names of ours
+                run(gone, (owner, *part.values(), self.run))
 
     def _bind(self) -> None:
         """Record whose data it is; not before there are some, or a wrong host that refused everything would count."""
-        self._connection.execute("INSERT OR IGNORE INTO about VALUES ('host', ?)", (self._origin,))
+        self._database.run("INSERT OR IGNORE INTO about VALUES ('host', ?)", (self._origin,))
 
     def _forget_gaps(self, places: Iterable[tuple[str, str, str]]) -> None:
         datasets = ", ".join("?" * len(self._looked_for))
-        self._connection.executemany(
+        self._database.many(
             f"DELETE FROM gaps WHERE project = ? AND pipeline_id = ? AND workflow_id = ? AND dataset IN ({datasets})",  # noqa: S608
             [(*place, *self._looked_for) for place in places],
         )
 
     def _mark(self, collected: Collected) -> None:
-        many = self._connection.executemany
+        many = self._database.many
         many(_MARK, [{**asdict(one), "created_at": _created_at(one), "run": self.run} for one in collected.pipelines])
         many(f"INSERT INTO _workflows VALUES (?, ?) {_ADDED}", collected.workflows.items())  # noqa: S608 -- no text of others
         many(f"INSERT INTO _jobs VALUES (?, ?, ?) {_ADDED}", collected.jobs)  # noqa: S608
@@ -164,21 +148,20 @@ class State:
         for row in values:
             row.append(self.run)
         try:
-            self._connection.executemany(statement, values)
+            self._database.many(statement, values)
         except (UnicodeEncodeError, OverflowError):
-            self._connection.executemany(statement, map(storable, values))
+            self._database.many(statement, map(storable, values))
 
     def add_usage_job(self, job: UsageJob) -> None:
         """Commit that an export of usage data was created."""
         values = (job.export_id, job.organization_id, text_of(job.start), text_of(job.end))
-        with self._explained(), self._transaction():
+        with self._database.transaction():
             self._bind()
-            self._connection.execute("INSERT OR REPLACE INTO _usage_jobs VALUES (?, ?, ?, ?)", values)
+            self._database.run("INSERT OR REPLACE INTO _usage_jobs VALUES (?, ?, ?, ?)", values)
 
     def usage_jobs(self) -> list[UsageJob]:
         """Return the exports of usage data that earlier runs created and did not bring to their end."""
-        with self._explained():
-            found = self._connection.execute("SELECT id, organization, start, end FROM _usage_jobs").fetchall()
+        found = self._database.run("SELECT id, organization, start, end FROM _usage_jobs")
         return [
             UsageJob(
                 export_id=export_id,
@@ -193,17 +176,22 @@ class State:
 
     def sweep(self, scope: str) -> Sweep:
         """Return how far the pipelines of a scope are covered."""
-        with self._explained():
-            found = self._connection.execute("SELECT * FROM _sweeps WHERE scope = ?", (scope,)).fetchone()
-        if found is None:
+        found = self._database.run("SELECT since, newest, token, token_newest FROM _sweeps WHERE scope = ?", (scope,))
+        if not found:
             return Sweep()
-        _, since, newest, token, token_newest = found
+        ((since, newest, token, token_newest),) = found
         return Sweep(
             since=_maybe_time(since),
             newest=_maybe_time(newest),
             token=token,
             token_newest=_maybe_time(token_newest),
         )
+
+    def newest_complete(self, project: str, datasets: int) -> datetime | None:
+        """Return when the newest pipeline of a project was created that is complete for datasets, by whatever run."""
+        query = "SELECT max(created_at) FROM _pipelines WHERE project = ? AND covered & ? = ?"
+        ((found,),) = self._database.run(query, (project, datasets, datasets))
+        return _maybe_time(found)
 
     def closed(self, pipelines: Sequence[str], datasets: int) -> set[str]:
         """Return which of some pipelines are complete for datasets, with nothing more of these to come."""
@@ -220,9 +208,7 @@ class State:
     def has_job(self, workflow: str, number: int, datasets: int) -> bool:
         """Return whether a job of a workflow that had not ended is complete for datasets."""
         query = "SELECT 1 FROM _jobs WHERE workflow = ? AND number = ? AND covered & ? = ?"
-        with self._explained():
-            found = self._connection.execute(query, (workflow, number, datasets, datasets))
-            return found.fetchone() is not None
+        return bool(self._database.run(query, (workflow, number, datasets, datasets)))
 
     def open_pipelines(
         self, project: str, datasets: int, branch: str | None, since: datetime | None, after: PipelineMark | None
@@ -244,58 +230,53 @@ class State:
         last = ("~", "") if after is None else (_created_at(after), after.id)
         begin = _maybe_text(since) or ""
         values = (datasets, datasets, project, self.run, branch, branch, begin, *last, READ_AT_ONCE)
-        with self._explained():
-            return [
-                PipelineMark(
-                    id=identity,
-                    project=project,
-                    number=number,
-                    created_at=_maybe_time(created_at),
-                    branch=of_branch,
-                    state=state,
-                    datasets=datasets,
-                    covered=covered,
-                    is_open=True,
-                )
-                for identity, number, created_at, of_branch, state, covered in self._connection.execute(query, values)
-            ]
+        return [
+            PipelineMark(
+                id=identity,
+                project=project,
+                number=number,
+                created_at=_maybe_time(created_at),
+                branch=of_branch,
+                state=state,
+                datasets=datasets,
+                covered=covered,
+                is_open=True,
+            )
+            for identity, number, created_at, of_branch, state, covered in self._database.run(query, values)
+        ]
 
     def _covered(self, table: str, condition: str, ids: Sequence[str], datasets: int) -> set[str]:
         places = ", ".join("?" * len(ids))
         query = f"SELECT id FROM {table} WHERE {condition} covered & ? = ? AND id IN ({places})"  # noqa: S608 -- names of ours
-        with self._explained():
-            return {found for (found,) in self._connection.execute(query, (datasets, datasets, *ids))}
+        return {found for (found,) in self._database.run(query, (datasets, datasets, *ids))}
 
     # --- what is to be written ----------------------------------------------------------------------------------------
 
     def count(self, table: Table, *, new: bool = False) -> int:
         """Return the number of a table's rows, or of those that this run has seen."""
         where = f'WHERE "_run" = {self.run}' if new else ""
-        with self._explained():
-            found = self._connection.execute(f"SELECT count(*) FROM {quoted(table.name)} {where}").fetchone()  # noqa: S608
-        return int(found[0])
+        ((found,),) = self._database.run(f"SELECT count(*) FROM {quoted(table.name)} {where}")  # noqa: S608
+        return int(found)
 
     def newest(self, table: Table) -> int:
         """Return the run that saw a row of a table last; 0 if it has none."""
-        with self._explained():
-            found = self._connection.execute(f'SELECT max("_run") FROM {quoted(table.name)}').fetchone()  # noqa: S608
-        return int(found[0] or 0)
+        ((found,),) = self._database.run(f'SELECT max("_run") FROM {quoted(table.name)}')  # noqa: S608
+        return int(found or 0)
 
     def published(self, target: str, table: Table) -> int:
         """Return the run whose rows an output had last of a table; 0 if it had none."""
-        query = "SELECT run FROM _published WHERE target = ? AND name = ?"
-        with self._explained():
-            found = self._connection.execute(query, (target, table.name)).fetchone()
-        return int(found[0]) if found else 0
+        query = "SELECT coalesce(max(run), 0) FROM _published WHERE target = ? AND name = ?"
+        ((found,),) = self._database.run(query, (target, table.name))
+        return int(found)
 
     def set_published(self, target: str, tables: Iterable[Table]) -> None:
         """Record that an output has all rows of tables; others of its format, which may lie in its files, have none."""
         forget = "DELETE FROM _published WHERE name = ? AND target <> ? AND target || ' ' GLOB ?"
         of_format = f"{target.partition(' ')[0]} *"
         values = [(target, table.name, self.run) for table in tables]
-        with self._explained(), self._transaction():
-            self._connection.executemany(forget, [(name, target, of_format) for _, name, _ in values])
-            self._connection.executemany("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
+        with self._database.transaction():
+            self._database.many(forget, [(name, target, of_format) for _, name, _ in values])
+            self._database.many("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
 
     def rows(self, table: Table, *, newer_than: int = 0, day: int = 0) -> Iterator[Batch]:
         """Yield a table's rows, in the order in which they were first seen.
@@ -318,20 +299,18 @@ class State:
                 where = f"({parts}) IN ({newer})"
         query = f"SELECT {columns} FROM {quoted(table.name)} WHERE {where} ORDER BY {order}"  # noqa: S608 -- names of ours
         decoded = decoder(table)
-        with self._explained():
-            cursor = self._connection.execute(query, (newer_than,))
-            while found := cursor.fetchmany(READ_AT_ONCE):
-                yield Batch(table, decoded(found))  # type: ignore[arg-type]  # lists serve as rows
+        for found in self._database.parts(query, (newer_than,), READ_AT_ONCE):
+            yield Batch(table, decoded(found))  # type: ignore[arg-type]  # lists serve as rows
 
     # ------------------------------------------------------------------------------------------------------------------
 
     def _check(self, origin: str, rows: str) -> None:
-        with self._transaction():
+        with self._database.transaction():
             for statement in filter(str.strip, _SCHEMA.split(";")):
-                self._connection.execute(statement)
+                self._database.run(statement)
             for name, value in (("version", VERSION), ("rows", rows)):
-                self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
-        known = {"host": origin, **dict(self._connection.execute("SELECT name, value FROM about"))}
+                self._database.run("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
+        known = {"host": origin, **dict(self._database.run("SELECT name, value FROM about"))}
         output, hint = self._path.parent.parent, "choose a new output with -o"
         if known["version"] != VERSION:
             raise ConfigurationError(f"{self._path} is of another version of aiocircle", hint=hint)
@@ -342,56 +321,24 @@ class State:
         if known["rows"] != rows:
             raise ConfigurationError(f"{output} holds {known['rows']} rows and cannot take {rows} ones", hint=hint)
 
-    def _begin_run(self, now: datetime) -> int:
-        """Return the number of a new run, or of one of the last hours that was broken off and goes on."""
-        with self._transaction():
-            known = dict(self._connection.execute("SELECT name, value FROM about WHERE name LIKE 'run%'"))
+    def _begin_run(self, now: datetime, datasets: str) -> int:
+        """Return the number of a new run, or of one of the last hours that was broken off and goes on.
+
+        One of other datasets does not: what it has seen is complete for its own only.
+        """
+        with self._database.transaction():
+            known = dict(self._database.run("SELECT name, value FROM about WHERE name LIKE 'run%'"))
             began = _maybe_time(known.get("run_began"))
-            if began is not None and now - began < GOES_ON:
+            if began is not None and now - began < GOES_ON and known.get("run_of") == datasets:
                 return int(known["run"])
             run = int(known.get("run", 0)) + 1
-            values = [("run", str(run)), ("run_began", _maybe_text(now) or "")]
-            self._connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", values)
+            values = [("run", str(run)), ("run_began", _maybe_text(now) or ""), ("run_of", datasets)]
+            self._database.many("INSERT OR REPLACE INTO about VALUES (?, ?)", values)
         return run
 
     def end_run(self) -> None:
         """Record that everything was collected: what comes next is another run, with newer rows."""
-        with self._explained():
-            self._connection.execute("DELETE FROM about WHERE name = 'run_began'")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            with explained(self._path.parent):
-                yield
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            raise StoreError(f"{self._path}: {_REASONS.get(code, str(error))}", hint=_HINTS.get(code)) from None
-
-
-_REASONS: Final = {
-    sqlite3.SQLITE_BUSY: "another export writes to this output",
-    sqlite3.SQLITE_NOTADB: "this is not the state of an export",
-    sqlite3.SQLITE_FULL: "the disk is full",
-}
-_HINTS: Final = {
-    sqlite3.SQLITE_BUSY: "wait for its end, or choose another output with -o",
-    sqlite3.SQLITE_NOTADB: "choose another output with -o",
-    sqlite3.SQLITE_FULL: "free some space and run the same command again: what was collected is kept",
-    sqlite3.SQLITE_IOERR: "is the disk full or broken? run the same command again when it is not",
-    sqlite3.SQLITE_READONLY: "choose an output on a file system that can be written to",
-    sqlite3.SQLITE_CANTOPEN: "may this user write there, and are there open files left (ulimit -n)?",
-}
+        self._database.run("DELETE FROM about WHERE name = 'run_began'")
 
 
 def _created_at(mark: PipelineMark) -> str:

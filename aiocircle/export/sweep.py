@@ -10,8 +10,9 @@ Pipelines can only be listed from the newest on, page by page, and when one was 
   A sweep that is to leave out the newest always begins at the start: of a page it cannot tell what came before it.
 * Where runs leave a hole between what they covered, the newer part is remembered, which later ones go on from.
 * A rerun adds a workflow to an old pipeline. So a sweep looks some days further back than it would have to, and lists
-  the workflows there once more; jobs of workflows that have ended are not listed again. It also sees what became of
-  pipelines that were still being set up. Nothing tells of reruns of older pipelines: such as begin and end between
+  the workflows there once more; jobs of workflows that have ended are not listed again. Where it is the first one of
+  its datasets, and others had brought these, it looks back from the newest pipeline of those. It also sees what became
+  of pipelines that were still being set up. Nothing tells of reruns of older pipelines: such as begin and end between
   two sweeps are missed, until one looks back far enough.
 * Pipelines of which more may come, as their workflows had not ended or something of them failed, are looked at again
   in every run, however old they are, until the host has forgotten them.
@@ -100,9 +101,11 @@ class Sweeper:
         branch = self._period.branch
         scope = f"{slug} {self._datasets}" + ("" if branch is None else f" {branch}")
         sweep = await self._ask(self._state.sweep, scope)
+        others = await self._ask(self._state.newest_complete, str(slug), self._datasets)
         recent: deque[UUID] = deque(maxlen=RECENT)
         for token in (None,) if sweep.token is None or self._period.until is not None else (sweep.token, None):
-            async with aclosing(self._sweep(slug, scope, sweep, token)) as found:
+            again = _earlier(sweep.newest or others, self._period.look_back)
+            async with aclosing(self._sweep(slug, scope, sweep, token, again)) as found:
                 async for one in found:
                     if isinstance(one, PageRead):
                         sweep = one.sweep
@@ -115,7 +118,7 @@ class Sweeper:
                     yield pipeline
 
     async def _sweep(
-        self, slug: ProjectSlug, scope: str, before: Sweep, token: str | None
+        self, slug: ProjectSlug, scope: str, before: Sweep, token: str | None, again: datetime | None
     ) -> AsyncGenerator[PipelineFound | PageRead, None]:
         wanted, until = self._period.since, self._period.until
         since = begin_of(before, self._period)
@@ -127,7 +130,7 @@ class Sweeper:
                 async for found, next_token in pages:
                     begun = True
                     newest = _latest(newest, *(one.pipeline.created_at for one in found))
-                    for one in await self._marked(found, before):
+                    for one in await self._marked(found, again):
                         yield one
                     if next_token is not None:
                         reached = before if until else evolve(before, token=next_token, token_newest=newest)
@@ -139,14 +142,13 @@ class Sweeper:
             return
         yield PageRead(scope, covered_by(before, wanted, newest, until))
 
-    async def _marked(self, found: Sequence[PipelineFound], before: Sweep) -> list[PipelineFound]:
-        """Return pipelines with the mark of whether what is below them has to be looked at."""
+    async def _marked(self, found: Sequence[PipelineFound], again: datetime | None) -> list[PipelineFound]:
+        """Return pipelines with the mark of whether what is below them has to be looked at: since ``again``, of all."""
         if not found or not self._goes_on:
             return [evolve(one, goes_on=False) for one in found]
         ids = [str(one.pipeline.id) for one in found]
         closed = await self._ask(self._state.closed, ids, self._datasets)
         seen = await self._ask(self._state.seen, ids, self._datasets)
-        again = None if before.newest is None else _earlier(before.newest, self._period.look_back)
 
         def is_due(one: PipelineFound) -> bool:
             identity, created_at = str(one.pipeline.id), one.pipeline.created_at
@@ -173,7 +175,7 @@ def begin_of(before: Sweep, period: Period) -> datetime | None:
     if before.newest is None or _is_wider(before, since):
         return since
     again = _earlier(before.newest, period.look_back)
-    return again if since is None else max(since, again)
+    return _latest(since, again)
 
 
 def covered_by(before: Sweep, since: datetime | None, newest: datetime | None, until: datetime | None = None) -> Sweep:
@@ -202,7 +204,9 @@ def _is_wider(before: Sweep, since: datetime | None) -> bool:
     return before.since is not None and (since is None or since < before.since)
 
 
-def _earlier(moment: datetime, span: timedelta) -> datetime:
+def _earlier(moment: datetime | None, span: timedelta) -> datetime | None:
+    if moment is None:
+        return None
     try:
         return moment - span
     except OverflowError:

@@ -48,6 +48,7 @@ class Table:
         date: The column whose day, in UTC, its rows are divided by.
         is_snapshot: What a later run does not find any more is gone; else it stays.
         owned_by: The column that says whose its rows are, if that is neither ``project`` nor the first one.
+        made_of: Of a raw table: the columns that its key is made of, which is a JSON list if they are several.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Table:
     date: str | None = field(default=None, kw_only=True)
     is_snapshot: bool = field(default=False, kw_only=True)
     owned_by: str | None = field(default=None, kw_only=True)
+    made_of: tuple[str, ...] = field(default=(), kw_only=True)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -149,7 +151,7 @@ TABLES: Mapping[str, Table] = {
 def raw_table(table: Table) -> Table:
     """Return a table's counterpart whose rows are items as the host gave them."""
     date = _CREATED if table.date else None
-    return Table(table.name, rows.RawRow, ("key",), date=date, is_snapshot=table.is_snapshot)
+    return Table(table.name, rows.RawRow, ("key",), date=date, is_snapshot=table.is_snapshot, made_of=table.key)
 
 
 def as_json(column: Column) -> Callable[[Any], Any] | None:

@@ -4,7 +4,6 @@ import shlex
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from aiocircle.report import amounts
@@ -46,11 +45,11 @@ def download_tiles(database: Database) -> list[Tile]:
     ]
 
 
-def download_section(database: Database, directory: Path) -> Section:
+def download_section(database: Database, output: str) -> Section:
     """Return the section of a download."""
     runs = _runs(database)
     timed = [*_courses(runs), UNKNOWN] if runs else [Absent("Throughput", "no file of the ledger has times."), UNKNOWN]
-    parts = [*timed, _sizes(database), _slowest(database), *_failures(database, directory)]
+    parts = [*timed, _sizes(database), _slowest(database), *_failures(database, output)]
     return Section("download", "Download", parts)
 
 
@@ -214,7 +213,7 @@ def _slowest(database: Database) -> Part:
     )
 
 
-def _failures(database: Database, directory: Path) -> list[Part]:
+def _failures(database: Database, where: str) -> list[Part]:
     if not database.has("failures"):
         return [Absent("Failures", "nothing failed that was not had later.")]
     (total,) = database.one("SELECT COUNT(*) FROM failures")
@@ -240,7 +239,6 @@ def _failures(database: Database, directory: Path) -> list[Part]:
         )
     ]
     notes = [f"Shown are the newest {MOST_FAILURES} of {total:,}."] if total > MOST_FAILURES else []
-    where = str(directory)
     where = shlex.quote(f"./{where}" if where.startswith("-") else where)
     return [
         Listing(

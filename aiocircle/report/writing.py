@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from aiocircle._version import __version__
+from aiocircle.download.outputs import is_bucket, records_of
 from aiocircle.download.records import LEDGER
 from aiocircle.download.replacing import replacing
 from aiocircle.errors import ConfigurationError, StoreError
@@ -36,7 +37,6 @@ from aiocircle.report.workflows import workflow_section
 if TYPE_CHECKING:
     import jinja2
 
-OWN_DIRECTORY = ".aiocircle"
 EXPORT = "export.sqlite"
 SCRIPTS: Final = ("dom.js", "scales.js", "plots.js", "bars.js", "timeline.js", "page.js")
 # Of JSON these occur in texts only. "<" begins "</script>" and "<!--"; the others end lines in older scripts.
@@ -66,32 +66,32 @@ def write_report(directory: str | Path, to: str | Path) -> Written:
     Nothing in the directory is changed. The page needs nothing but itself, and is replaced as a whole.
 
     Args:
-        directory: Where ``aiocircle export`` or ``aiocircle download`` wrote to.
+        directory: Where ``aiocircle export`` or ``aiocircle download`` wrote to; of a bucket, its address.
         to: The file to write.
 
     Raises:
         ConfigurationError: The package jinja2 is not there.
         StoreError: There is neither, one cannot be read, or the page cannot be written.
     """
-    directory, to = Path(directory), Path(to)
+    output, to = str(directory), Path(to)
     template = _template()
-    own = directory / OWN_DIRECTORY
+    own = records_of(output)
     export, ledger = own / EXPORT, own / LEDGER
     found = [path for path in (export, ledger) if path.is_file() and not path.is_symlink()]
     if not found:
         hint = "give the directory that 'aiocircle export' or 'aiocircle download' wrote to (-o)"
-        raise StoreError(f"{directory}: there is neither an export nor a download", hint=hint)
-    text = _render(template, _page(directory, *((path if path in found else None) for path in (export, ledger))))
+        raise StoreError(f"{output}: there is neither an export nor a download", hint=hint)
+    text = _render(template, _page(output, *((path if path in found else None) for path in (export, ledger))))
     with replacing(to) as file:
         file.write(text)
     return Written(path=to, size=len(text), has_export=export in found, has_download=ledger in found)
 
 
-def _page(directory: Path, export: Path | None, ledger: Path | None) -> Page:
+def _page(output: str, export: Path | None, ledger: Path | None) -> Page:
     tiles: list[Tile] = []
     sections: list[Section] = []
     notes: list[str] = []
-    subtitle = shown(directory.absolute().name)
+    subtitle = shown(output if is_bucket(output) else Path(output).absolute().name)
     if export is not None:
         with Database(export) as database:
             _check(database)
@@ -111,7 +111,7 @@ def _page(directory: Path, export: Path | None, ledger: Path | None) -> Page:
         with Database(ledger) as database:
             if not database.columns("files"):
                 raise StoreError(f"{ledger}: it is no ledger")
-            sections.append(download_section(database, directory))
+            sections.append(download_section(database, output))
             tiles += download_tiles(database)
     title = "What CI did" if export is not None else "What was downloaded"
     return Page(title=title, subtitle=subtitle, tiles=tiles, sections=sections, notes=notes)

@@ -11,6 +11,8 @@ import uuid
 from enum import IntEnum
 from typing import NamedTuple
 
+MOST_PROJECTS = 1 << 16
+MOST_PIPELINES = (1 << 24) - 1  # of a project
 _CHECK_BYTES = 6
 _VARIANT = 0x80
 _VERSION = 0x40
@@ -82,20 +84,21 @@ class IdSpace:
 
 
 def _pack(address: Address) -> bytes:
-    """Return eight bytes: workflow, project, job (2), pipeline (4)."""
+    """Return eight bytes: workflow, project (low), job (2), project (high), pipeline (3)."""
     return (
         address.workflow.to_bytes(1)
-        + address.project.to_bytes(1)
+        + (address.project & 0xFF).to_bytes(1)
         + address.job.to_bytes(2)
-        + address.pipeline.to_bytes(4)
+        + (address.project >> 8).to_bytes(1)
+        + address.pipeline.to_bytes(3)
     )
 
 
 def _unpack(kind: Kind, fields: bytes) -> Address:
     return Address(
         kind,
-        project=fields[1],
-        pipeline=int.from_bytes(fields[4:8]),
+        project=fields[4] << 8 | fields[1],
+        pipeline=int.from_bytes(fields[5:8]),
         workflow=fields[0],
         job=int.from_bytes(fields[2:4]),
     )

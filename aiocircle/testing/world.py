@@ -15,7 +15,7 @@ from aiocircle.testing import content as contents
 from aiocircle.testing.artifacts import MIB, Artifacts, FakeArtifact, GeneratedArtifacts, PlacedArtifacts
 from aiocircle.testing.course import Course
 from aiocircle.testing.generate import JOBS_PER_PIPELINE, JOBS_PER_WORKFLOW, Plan, branch_of, generate_pipeline
-from aiocircle.testing.ids import Address, IdSpace, Kind
+from aiocircle.testing.ids import MOST_PIPELINES, MOST_PROJECTS, Address, IdSpace, Kind
 from aiocircle.testing.records import Job, Pipeline, Project, Workflow
 
 APP_SLUG = "circleci/9YytKzouJxzu4TjCRFqAoD/2LNgBUj3Ezt1hNtvrGcDtW"
@@ -49,7 +49,8 @@ class World:
         newest: When the newest generated pipeline was created.
 
     Raises:
-        ValueError: a slug has not three segments, or an oddity is unknown.
+        ValueError: a slug has not three segments, an oddity is unknown, or there are more projects or pipelines than
+            identifiers have room for.
     """
 
     def __init__(
@@ -71,6 +72,9 @@ class World:
         self.ids = IdSpace(seed)
         self.course = Course(self.plan, self.ids)
         self.projects = {slug: _project(index, slug) for index, slug in enumerate(slugs)}
+        if len(self.projects) > MOST_PROJECTS or pipelines > MOST_PIPELINES:
+            message = f"a world has {MOST_PROJECTS:,} projects, and each {MOST_PIPELINES:,} pipelines, at most"
+            raise ValueError(message)
         self.demo_job: Job | None = None
         self._by_index = tuple(self.projects.values())
         self._ring = contents.ring(seed)

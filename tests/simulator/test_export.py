@@ -1,8 +1,11 @@
 """Exports: what a world holds comes out of them once, whatever happens on the way, and is asked for once."""
 
+import asyncio
+import json
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +269,48 @@ async def test_insights_schedules_and_contexts_of_projects(tmp_path: Path) -> No
         owned = await client.contexts.list(owner_slug="gh/acme").collect()
         mine = {row["id"] for row in json_lines(tmp_path, "contexts") if row["organization"] == "gh/acme"}
         assert mine == {str(one.id) for one in owned}
+
+
+async def test_of_many_projects_a_few_streams_are_followed_at_once(tmp_path: Path) -> None:
+    world = World(slugs=[f"gh/acme/p{number}" for number in range(80)], pipelines=1)
+    most, tasks = 0, len(asyncio.all_tasks())
+
+    def watch(_event: object) -> None:
+        nonlocal most
+        most = max(most, len(asyncio.all_tasks()) - tasks)
+
+    async with Simulator(world, limits=generous()) as sim, client_of(sim, on_event=watch) as client:
+        report = await export(client, tmp_path, "pipelines", "insights", "schedules", projects=list(world.projects))
+    assert report.rows["pipelines"] == report.rows["insights_workflows"] == 80
+    assert most < 200  # a stream for each project and dataset would be more than 560 tasks
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["typed", "raw"])
+async def test_metrics_of_another_branch_or_window_lie_beside_those_that_are_there(tmp_path: Path, raw: bool) -> None:
+    datasets = ("insights_workflows", "insights_jobs", "insights_summary")
+    async with Simulator(World(pipelines=40), limits=generous()) as sim, client_of(sim) as client:
+        asked: list[dict[str, Any]] = [{}, {"branch": "main"}, {"reporting_window": "last-7-days"}]
+        found = []
+        for which in asked:
+            await export(client, tmp_path, *datasets, raw=raw, **which)
+            found.append({name: len(json_lines(tmp_path, name)) for name in datasets})
+        summary = "insights_summary"  # which knows branches and no windows
+        assert all(0 < before[name] < after[name] for before, after in pairwise(found) for name in datasets[:2])
+        assert 0 < found[0][summary] < found[1][summary] == found[2][summary]
+        table, key = "insights_workflows", "key" if raw else "workflow_name"
+        with closing(sqlite3.connect(tmp_path / ".aiocircle" / "export.sqlite")) as state:
+            name = json.dumps([SLUG, "", "last-90-days", "no more"], separators=(",", ":")) if raw else "no more"
+            columns = [row[1] for row in state.execute(f"PRAGMA table_info({table})") if row[1] not in {key, "_run"}]
+            state.execute(
+                f"INSERT INTO {table} ({', '.join([*columns, key, '_run'])}) "
+                f"SELECT {', '.join(columns)}, ?, 1 FROM {table} WHERE rowid = 1",
+                (name,),
+            )
+            state.commit()
+        await export(client, tmp_path, *datasets, raw=raw, branch="main")
+        assert len(json_lines(tmp_path, table)) == found[2][table] + 1, "it is not what was asked for"
+        await export(client, tmp_path, *datasets, raw=raw)
+        assert len(json_lines(tmp_path, table)) == found[2][table]
 
 
 # --- what cannot be had ----------------------------------------------------------------------------------------------

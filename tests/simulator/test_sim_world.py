@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aiocircle.testing import ODDITIES, FakeArtifact, GeneratedArtifacts, World
 from aiocircle.testing.artifacts import KIB, MIB, quote_path
 from aiocircle.testing.content import HEAD_SIZE, RING_SIZE, SeededContent, ring, sha256
-from aiocircle.testing.ids import Address, IdSpace, Kind
+from aiocircle.testing.ids import MOST_PIPELINES, MOST_PROJECTS, Address, IdSpace, Kind
 
 SLUG = "gh/acme/web"
 
@@ -46,8 +46,8 @@ def test_bytes_follow_from_the_seed_and_differ_between_nodes_and_paths() -> None
     st.builds(
         Address,
         st.sampled_from(Kind),
-        st.integers(0, 255),
-        st.integers(0, 2**32 - 1),
+        st.integers(0, MOST_PROJECTS - 1),
+        st.integers(0, MOST_PIPELINES),
         st.integers(0, 255),
         st.integers(0, 65_535),
     )
@@ -76,6 +76,17 @@ def test_everything_generated_is_found_again_by_identifier_and_number() -> None:
                 for job in workflow.jobs:
                     assert world.job_by_id(job.id) == job
                     assert job.number is None or world.job(slug, job.number) == job
+
+
+def test_a_world_has_thousands_of_projects_and_says_how_many_at_most() -> None:
+    world = World(slugs=[f"gh/acme/p{number}" for number in range(1000)], pipelines=2)
+    for slug in ("gh/acme/p255", "gh/acme/p256", "gh/acme/p999"):
+        for pipeline in world.pipelines(slug):
+            assert world.pipeline_by_id(pipeline.id) == pipeline
+            assert pipeline.project.slug == slug
+    for slugs, pipelines in ((map("gh/acme/p{}".format, range(65537)), 0), ([SLUG], 1 << 24)):
+        with pytest.raises(ValueError, match=r"a world has 65,536 projects, and each 16,777,215 pipelines, at most"):
+            World(slugs=slugs, pipelines=pipelines)
 
 
 def test_job_numbers_are_unique_in_a_project() -> None:

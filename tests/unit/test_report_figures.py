@@ -327,7 +327,7 @@ def test_timelines_of_the_newest_and_the_slowest_are_there(database: Database) -
 
 def test_a_download_is_told_run_by_run(tmp_path: Path) -> None:
     with Database(write_ledger(tmp_path, files=400)) as database:
-        section = download_section(database, tmp_path)
+        section = download_section(database, str(tmp_path))
         files, size = database.one("SELECT COUNT(*), SUM(size) FROM files")
         longest = database.one("SELECT MAX(ended - began) FROM files")[0]
     choices = plot(section, "throughput")["choices"]

@@ -15,6 +15,7 @@ from hostile_history import ADDRESSES, HOSTILE, hostile_ledger, hostile_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiocircle.download.outputs import records_of
 from aiocircle.errors import StoreError, UnsafePathError
 from aiocircle.export.records import creation
 from aiocircle.export.rows import RawRow
@@ -167,6 +168,20 @@ def test_the_databases_are_not_changed(tmp_path: Path) -> None:
     write_report(tmp_path, tmp_path / "page.html")
     assert [path.read_bytes() for path in paths] == before
     assert sorted(path.name for path in paths[0].parent.iterdir()) == ["export.sqlite", "ledger.sqlite"]
+
+
+def test_the_ledger_of_a_bucket_is_found_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    ledger = write_ledger(tmp_path, files=20)
+    address = "s3://bucket/builds/7"
+    ledger.parent.rename(tmp_path / "records")
+    records_of(address).parent.mkdir(parents=True)
+    (tmp_path / "records").rename(records_of(address))
+    written = write_report(address, tmp_path / "page.html")
+    assert (written.has_download, written.has_export) == (True, False)
+    text = written.path.read_text("utf-8")
+    assert f"<title>What was downloaded: {address}</title>" in text
+    assert f"aiocircle retry {address}" in text
 
 
 def test_without_jinja2_a_sentence_says_what_to_install(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
 
+import pytest
 from attrs import define, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from aiocircle.api import Pipeline
 from aiocircle.crawl.fanout import Crawl, PipelineFound, found_pipeline
 from aiocircle.errors import PaginationError
+from aiocircle.export.database import Database
 from aiocircle.export.marks import Collected, PipelineMark, Sweep
 from aiocircle.export.state import State
 from aiocircle.export.sweep import PageRead, Period, Sweeper
@@ -105,9 +107,10 @@ async def sweep(
     *,
     pages: int | None = None,
     still_open: frozenset[int] = frozenset(),
+    bits: int = BITS,
 ) -> list[int]:
     """Carry out one run, and return the pipelines below which it looked."""
-    sweeper = Sweeper(cast("Crawl", history), state, ask, period, BITS, goes_on=True)
+    sweeper = Sweeper(cast("Crawl", history), state, ask, period, bits, goes_on=True)
     looked: list[int] = []
     collected = Collected()
     read = 0
@@ -212,6 +215,42 @@ def test_a_run_looks_back_for_reruns_so_far_and_no_further(tmp_path: Path) -> No
         state.close()
 
     drive(carry_out())
+
+
+def test_the_first_run_of_datasets_that_others_brought_looks_back_as_well(tmp_path: Path) -> None:
+    async def carry_out() -> None:
+        history = History(list(range(30)))
+        state = open_state(tmp_path)
+        await sweep(history, state, Period())
+        state.close()
+        history.days.append(33)
+        state = open_state(tmp_path)
+        period = Period(look_back=timedelta(days=4))
+        assert sorted(await sweep(history, state, period, bits=0b01)) == [25, 26, 27, 28, 29, 30]
+        state.close()
+
+    drive(carry_out())
+
+
+def test_a_run_that_was_broken_off_goes_on_for_the_same_datasets_only(tmp_path: Path) -> None:
+    numbers = []
+    for datasets in (("workflows",), ("workflows",), ("workflows", "tests"), ("workflows",)):
+        state = State(tmp_path, origin="https://host", raw=False, now=BEGIN, datasets=datasets)
+        numbers.append(state.run)
+        state.close()
+    assert numbers == [1, 1, 2, 3], "what another one has seen is complete for its own datasets"
+
+
+def test_what_is_rolled_back_already_keeps_its_reason(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.sqlite")
+
+    def fail() -> None:
+        database.run("ROLLBACK")  # as SQLite does it on a full disk
+        raise RuntimeError("the reason")
+
+    with pytest.raises(RuntimeError, match="the reason"), database.transaction():
+        fail()
+    database.close()
 
 
 def test_what_was_open_is_looked_at_again_however_old_it_is_until_it_is_not(tmp_path: Path) -> None:
