@@ -61,9 +61,6 @@ class SizeRange:
             self.check(answer.size)
 
 
-ANY_SIZE = SizeRange()
-
-
 @frozen
 class Shard:
     """A stable part of all artifacts: part ``number`` of ``of``, counted from 1. The parts are disjoint and complete.

@@ -24,6 +24,7 @@ from typing import Self
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import (
     FIRST_VERSION,
+    LAYOUTS_ONLY,
     LEDGER,
     SCHEMA,
     SOURCE_COLUMNS,
@@ -50,7 +51,7 @@ def _insertion(table: str, key: str, *more: str) -> str:
 
 
 ADD_FILE = _insertion("files", "target", "artifact", "size", "validator", "sha256", "began", "ended", "inode")
-ADD_FAILURE = _insertion("failures", "artifact", "target", "code", "reason", "ended", "layout")
+ADD_FAILURE = _insertion("failures", "artifact", "target", "code", "reason", "ended", "choice")
 
 
 # The file is as it should be, and what it lies on refuses: it shall not be removed.
@@ -220,6 +221,8 @@ class Ledger:
         if columns == FIRST_VERSION:
             self._adopt()
         else:
+            if version == LAYOUTS_ONLY:
+                self._rows.execute("ALTER TABLE failures RENAME COLUMN layout TO choice")
             self._rows.executescript(SCHEMA)
             self._rows.execute("SELECT artifact, inode FROM files LIMIT 1")  # or these are other tables of these names
         self._rows.execute(f"PRAGMA user_version={VERSION}")
@@ -276,7 +279,7 @@ class Naming:
 
 def _failure_row(failed: Failed) -> tuple[object, ...]:
     identity = failed.source.identity
-    return identity, failed.target, failed.code, failed.reason, failed.ended, failed.layout, *values_of(failed.source)
+    return identity, failed.target, failed.code, failed.reason, failed.ended, failed.choice, *values_of(failed.source)
 
 
 def _below(root: Path) -> IsNamed:

@@ -18,7 +18,8 @@ from aiocircle.errors import StoreError
 T = TypeVar("T")
 
 LEDGER = "ledger.sqlite"
-VERSION = 2
+VERSION = 3
+LAYOUTS_ONLY = 2  # which kept of a run's choice no more than the template of names
 
 _SOURCE = """
     slug TEXT, pipeline INTEGER, workflow TEXT, workflow_name TEXT, branch TEXT, job INTEGER, job_name TEXT,
@@ -29,7 +30,7 @@ CREATE TABLE IF NOT EXISTS files (
     size INTEGER NOT NULL, validator TEXT, sha256 TEXT, began REAL, ended REAL, inode INTEGER);
 CREATE TABLE IF NOT EXISTS failures (
     id INTEGER PRIMARY KEY, artifact TEXT NOT NULL UNIQUE, target TEXT NOT NULL, {_SOURCE},
-    code TEXT NOT NULL, reason TEXT NOT NULL, ended REAL NOT NULL, layout TEXT);
+    code TEXT NOT NULL, reason TEXT NOT NULL, ended REAL NOT NULL, choice TEXT);
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unnamed ON files (id) WHERE inode IS NOT NULL;
 """
@@ -115,7 +116,7 @@ class Failed:
         code: The error's code.
         reason: Why, in words.
         ended: Seconds since the epoch.
-        layout: The template of names, for what a listing would have named.
+        choice: What the run in which it failed would have fetched; see `aiocircle.download.choice`.
     """
 
     source: Source
@@ -123,7 +124,7 @@ class Failed:
     code: str
     reason: str
     ended: float
-    layout: str | None = None
+    choice: str | None = None
 
 
 SOURCE_COLUMNS = tuple(attribute.name for attribute in fields(Source))
@@ -203,7 +204,7 @@ class Records:
 
 
 _STORED = ("target", "size", "validator", "sha256", "began", "ended")
-_FAILED = ("target", "code", "reason", "ended", "layout")
+_FAILED = ("target", "code", "reason", "ended")
 
 
 def _stored_in(row: sqlite3.Row) -> Stored:
@@ -213,7 +214,8 @@ def _stored_in(row: sqlite3.Row) -> Stored:
 
 
 def _failed_in(row: sqlite3.Row) -> Failed:
-    return Failed(source=_source_of(row), **{name: row[name] for name in _FAILED})
+    choice = row["choice" if "choice" in row.keys() else "layout"]  # noqa: SIM118 -- a row is no mapping
+    return Failed(source=_source_of(row), choice=choice, **{name: row[name] for name in _FAILED})
 
 
 def _source_of(row: sqlite3.Row) -> Source:
@@ -230,7 +232,7 @@ def manifest(records: Records) -> Iterator[str]:
         yield _line("stored", values)
     for failed in records.failed():
         values = asdict(failed)
-        del values["layout"]
+        del values["choice"]
         yield _line("failed", values)
 
 

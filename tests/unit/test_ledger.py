@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aiocircle.download.choice import choice_in
 from aiocircle.download.ledger import BATCH, Ledger
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import VERSION, Failed, Records, Source, Stored
@@ -98,7 +99,7 @@ def test_a_rename_that_failed_leaves_no_row_and_one_that_succeeded_is_confirmed(
 
 def test_a_failure_is_recorded_until_the_artifact_is_had(tmp_path: Path) -> None:
     source = Source(slug="gh/acme/web", job=1, node=0, path="x", address="https://host.invalid/x")
-    failed = Failed(source=source, target=str(A), code="server", reason="it was down", ended=1.5, layout="{path}")
+    failed = Failed(source=source, target=str(A), code="server", reason="it was down", ended=1.5, choice="{}")
     listing = Failed(source=Source(slug="gh/acme/web", job=2), target="", code="gone", reason="expired", ended=2)
     with Ledger(own(tmp_path)) as ledger:
         ledger.fail(failed)
@@ -121,6 +122,21 @@ def first_version(directory: Path, *files: tuple[str, str, int]) -> None:
     connection.execute("PRAGMA user_version=1")
     connection.commit()
     connection.close()
+
+
+def test_a_ledger_that_kept_layouts_only_is_read_as_it_is_and_adopted_by_the_next_run(tmp_path: Path) -> None:
+    failed = Failed(source=Source(slug="s", job=2), target="", code="gone", reason="?", ended=2, choice="kept/{path}")
+    with Ledger(own(tmp_path)) as ledger:
+        ledger.fail(failed)
+    connection = sqlite3.connect(own(tmp_path) / "ledger.sqlite")
+    connection.executescript("ALTER TABLE failures RENAME COLUMN choice TO layout; PRAGMA user_version=2")
+    connection.close()
+    for _ in range(2):
+        with Records(tmp_path) as records:
+            assert list(records.failed()) == [failed]
+        with Ledger(own(tmp_path)):
+            pass
+    assert choice_in(failed.choice).layout.template == "kept/{path}"
 
 
 def test_a_ledger_of_the_first_version_is_read_as_it_is_and_adopted_by_the_next_run(tmp_path: Path) -> None:
