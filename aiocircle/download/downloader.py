@@ -58,6 +58,7 @@ from aiocircle.errors import (
     UnsafeAddressError,
 )
 from aiocircle.events import ItemPlanned, ListingEnded
+from aiocircle.given import check_path
 from aiocircle.session import Session
 
 BATCH = 1024 * 1024
@@ -91,6 +92,7 @@ class Download:
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
     ) -> None:
+        check_path(output, "the output")
         self._session = session
         self._selection = selection
         self._output = str(output)

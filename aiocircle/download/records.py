@@ -14,6 +14,7 @@ from attrs import asdict, fields, frozen
 
 from aiocircle.download.outputs import records_of
 from aiocircle.errors import StoreError
+from aiocircle.given import check_path
 
 T = TypeVar("T")
 
@@ -145,10 +146,12 @@ class Records:
         state: Where the records of a bucket lie; ``None`` for the usual place.
 
     Raises:
+        ConfigurationError: The output is no path.
         StoreError: There is no ledger, or it cannot be read.
     """
 
     def __init__(self, output: str | Path, state: Path | None = None) -> None:
+        check_path(output, "the output")
         self.path = records_of(str(output), state) / LEDGER
 
     def __enter__(self) -> Self:
