@@ -126,9 +126,9 @@ class Report:
         if self.stopped_by is not None:
             raise self.stopped_by
         if self.failed:
+            of = self.failed + self.files + self.present + self.planned
             raise PartialDownloadError(
-                f"{self.failed} of {self.failed + self.files + self.present} items failed, the first with: "
-                f"{self.failures[0].reason}",
+                f"{self.failed} of {of} items failed, the first with: {self.failures[0].reason}",
                 report=self,
                 hint="run the same command again: what is complete is kept",
             )
