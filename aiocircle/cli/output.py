@@ -184,6 +184,8 @@ def summary(report: "Report", *, dry_run: bool, planned: bool = False) -> Iterat
     if report.altered:
         yield f"altered     {counted(len(report.altered), 'name')}, to be safe or unique"
         yield from shown_first(f"  {outcome.target} ({outcome.note})" for outcome in report.altered)
+    if report.nothing_matched:
+        yield report.nothing_matched
     yield f"failed      {counted(report.failed, 'item')}"
     yield from shown_first(map(_failure_line, report.failures), total=report.failed)
     if not dry_run:

@@ -27,7 +27,7 @@ from aiocircle.crawl.selection import Selection
 from aiocircle.download.capacity import Load, affordable, room
 from aiocircle.download.choice import choice_of
 from aiocircle.download.crowd import FIRST, MOST, Crowd
-from aiocircle.download.filters import UnwantedSize
+from aiocircle.download.filters import UnwantedSize, note_unwanted
 from aiocircle.download.intake import Intake
 from aiocircle.download.intent import intent_text
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
@@ -98,8 +98,8 @@ class Download:
         self._output = str(output)
         self._options = options
         self._choice = choice_of(selection, options)
-        self._planner = Planner(session, self._choice.layout.fields)
         self._notes = Notes(session, on_outcome)
+        self._planner = Planner(session, self._choice.layout.fields, self._notes.tally.seen)
         self._planned = 0
         self._broken = 0
         self._scope: anyio.CancelScope | None = None
@@ -375,6 +375,8 @@ class Download:
         """Give an artifact its name; one that can have none is noted and dropped, one that is not wanted dropped."""
         choice = self._choice
         if not choice.wanted(artifact):
+            if not self._planned:
+                note_unwanted(artifact, self._options, self._notes.tally.seen)
             return None
         if self._job is None or self._job[0] is not job:
             self._job = job, source_of(job)
