@@ -19,6 +19,7 @@ from aiocircle.crawl.fanout import JobRef, Skipped
 from aiocircle.crawl.selection import Selection
 from aiocircle.download.choice import choice_in
 from aiocircle.download.downloader import Download
+from aiocircle.download.filters import UnwantedSize
 from aiocircle.download.intent import read_intent
 from aiocircle.download.items import Item, source_of
 from aiocircle.download.jobs import WantedJobs
@@ -156,6 +157,11 @@ class Again(Download):
         if self._had and source_of(job, artifact).identity in self._had:
             return None
         return super()._place(job, artifact, claims)
+
+    def _skip(self, item: Item, unwanted: UnwantedSize) -> None:
+        super()._skip(item, unwanted)
+        if self._notes.ledger is not None:
+            self._notes.ledger.resolve(item.artifact.identity)  # nor did the run want it in which it failed
 
     def _note_gone(self, failed: Failed, error: NotFoundError | GoneError | None = None) -> None:
         self._notes.missing(_outcome_of(failed), failed.source, error, failed.choice or "", reason=EXPIRED_ENTRY)

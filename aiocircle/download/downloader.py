@@ -292,7 +292,7 @@ class Download:
             try:
                 await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
-                self._notes.add(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
+                self._skip(item, unwanted)
             except (NotFoundError, GoneError) as error:
                 self._notes.missing(item.outcome("failed"), item.artifact, error, item.choice.text, reason=EXPIRED_FILE)
                 self._broken = 0
@@ -337,6 +337,9 @@ class Download:
             self._stopped_by = self._stopped_by or result
             if self._scope is not None:
                 self._scope.cancel()
+
+    def _skip(self, item: Item, unwanted: UnwantedSize) -> None:
+        self._notes.add(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
 
     async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
         """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else there is."""

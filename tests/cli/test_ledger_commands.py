@@ -191,6 +191,7 @@ def test_retry_keeps_to_the_sizes_of_the_run(run: Run, simulator: Simulator, tmp
     done = run("retry", out)
     assert (done.returncode, "1: larger than 102400 bytes" in done.stdout) == (0, True), done.stdout
     assert not (out / "1/d/large.bin").exists()
+    assert run("retry", out).stdout == "nothing failed\n"
 
 
 def test_a_second_download_settles_what_failed_as_well(run: Run, simulator: Simulator, tmp_path: Path) -> None:

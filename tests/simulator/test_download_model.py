@@ -27,7 +27,7 @@ from aiocircle.testing import DEFAULT_TOKEN, Simulator
 pytestmark = pytest.mark.anyio
 
 FIRST = int(os.environ.get("MODEL_FIRST", "0"))
-SEQUENCES = int(os.environ.get("MODEL_SEQUENCES", "12"))
+SEQUENCES = int(os.environ.get("MODEL_SEQUENCES", "6"))
 ALL = Wanted({"all": True, "all_reruns": True}, {})
 MISHAPS = [
     ("500", "api", r"/artifacts$"),
