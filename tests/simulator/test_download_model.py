@@ -131,8 +131,9 @@ class Sequence:
         for name in ("layout", "shard", "max_size", "dedupe"):
             wanted.options.pop(name, None)
         file = self.out.parent / "plan.jsonl"
-        reply = await self.command(sim, "download", SLUG, *wanted.arguments(), "--plan", file, "--retries", 0, **ending)
-        if reply["status"] == 0:
+        before = file.stat().st_ino if file.exists() else 0
+        await self.command(sim, "download", SLUG, *wanted.arguments(), "--plan", file, "--retries", 0, **ending)
+        if file.exists() and file.stat().st_ino != before:  # what could not be listed is not in it
             self.plan = wanted, self.model.expected(wanted)
 
     async def carry_out(self, sim: Simulator, ending: dict[str, Any]) -> None:
