@@ -43,6 +43,12 @@ def one_of(kind: type) -> Callable[[object, Any, object], None]:
     return check
 
 
+def path_or_none(_instance: object, attribute: Any, value: object) -> None:
+    """Validate an attribute that is a path, or ``None``."""
+    if value is not None:
+        check_path(value, attribute.name)
+
+
 def several_of(kind: type) -> Callable[[object, Any, object], None]:
     """Return a validator of an attribute that is a sequence of a kind."""
     return lambda _instance, attribute, value: _check_several(attribute.name, value, kind)

@@ -6,7 +6,7 @@ from pathlib import Path
 from attrs import field, frozen, validators
 
 from aiocircle.download.filters import Shard
-from aiocircle.given import one_of, several_of
+from aiocircle.given import one_of, path_or_none, several_of
 
 SMALLEST_BATCH = 64 * 1024  # bytes of a file in memory at least
 
@@ -47,4 +47,4 @@ class DownloadOptions:
     sync: bool = field(default=False, validator=one_of(bool))
     dry_run: bool = field(default=False, validator=one_of(bool))
     dedupe: bool = field(default=False, validator=one_of(bool))
-    state: str | Path | None = None
+    state: str | Path | None = field(default=None, validator=path_or_none)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
     [
         *({"include": "*.xml"}, {"include": [1]}, {"exclude": None}, {"nodes": "01"}, {"nodes": 1}, {"nodes": ["1"]}),
         *({"min_size": "10k"}, {"max_size": 1.5}, {"shard": "1/2"}, {"layout": 5}, {"dedupe": "no"}, {"dry_run": 1}),
-        *({"concurrency": "8"}, {"concurrency": True}, {"sync": "yes"}, {"buffer": "1M"}),
+        *({"concurrency": "8"}, {"state": 5}, {"concurrency": True}, {"sync": "yes"}, {"buffer": "1M"}),
     ],
 )
 def test_options_of_another_kind_are_refused_in_words(options: dict[str, Any]) -> None:
