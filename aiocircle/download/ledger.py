@@ -7,7 +7,8 @@ No query of an address, no token and no signature is recorded.
 A kill must not cost a finished file, nor may it make a file count that is not finished. So the row comes first, with
 the number of the inode that is about to be renamed (`Ledger.announce`); after the rename the number is cleared, in
 batches, since that may be lost. Whoever opens the ledger next finds rows with a number: if the file under that name is
-that inode the rename took place, and else the row is removed. A row costs 20 µs in SQLite's write-ahead log, which
+that inode the rename took place, and else the row is removed. If it had come in the place of another one, that one is
+there again, since its file still has the name; triggers see to it. A row costs 20 µs in SQLite's write-ahead log, which
 survives a kill; against a loss of power it is no older than the file (``synchronous=NORMAL``).
 
 A file counts as complete when its row names the same artifact and its size on disk is the one recorded.
@@ -248,6 +249,7 @@ class Ledger:
                 self._rows.execute("UPDATE files SET inode = NULL WHERE target = ?", (target,))
             else:
                 self._rows.execute("DELETE FROM files WHERE target = ?", (target,))
+        self._rows.execute("DELETE FROM replaced")
         self._rows.execute("COMMIT")
 
     @contextmanager

@@ -25,16 +25,26 @@ LAYOUTS_ONLY = 2  # which kept of a run's choice no more than the template of na
 _SOURCE = """
     slug TEXT, pipeline INTEGER, workflow TEXT, workflow_name TEXT, branch TEXT, job INTEGER, job_name TEXT,
     node INTEGER, path TEXT, address TEXT"""
-SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS files (
+_FILE = f"""
     id INTEGER PRIMARY KEY, target TEXT NOT NULL UNIQUE, artifact TEXT NOT NULL, {_SOURCE},
-    size INTEGER NOT NULL, validator TEXT, sha256 TEXT, began REAL, ended REAL, inode INTEGER);
+    size INTEGER NOT NULL, validator TEXT, sha256 TEXT, began REAL, ended REAL, inode INTEGER"""
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS files ({_FILE});
+CREATE TABLE IF NOT EXISTS replaced ({_FILE});
+CREATE TRIGGER IF NOT EXISTS replacing BEFORE UPDATE OF artifact ON files
+WHEN OLD.inode IS NULL AND NEW.inode IS NOT NULL
+BEGIN INSERT OR REPLACE INTO replaced SELECT * FROM files WHERE id = OLD.id; END;
+CREATE TRIGGER IF NOT EXISTS not_replaced AFTER DELETE ON files WHEN OLD.inode IS NOT NULL
+BEGIN
+    INSERT INTO files SELECT * FROM replaced WHERE target = OLD.target;
+    DELETE FROM replaced WHERE target = OLD.target;
+END;
 CREATE TABLE IF NOT EXISTS failures (
     id INTEGER PRIMARY KEY, artifact TEXT NOT NULL UNIQUE, target TEXT NOT NULL, {_SOURCE},
     code TEXT NOT NULL, reason TEXT NOT NULL, ended REAL NOT NULL, choice TEXT);
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unnamed ON files (id) WHERE inode IS NOT NULL;
-"""
+"""  # noqa: S608 -- columns of ours
 FIRST_VERSION = ("target", "artifact", "size")
 _IDENTITY = re.compile(r"(.+)#(\d+)/(\d+)/(.*)", re.DOTALL)
 

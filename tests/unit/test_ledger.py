@@ -85,6 +85,32 @@ def test_a_kill_around_a_rename_costs_no_finished_file_and_makes_no_unfinished_o
     assert [row[0] for row in rows(own(tmp_path))] == ["named"]
 
 
+def test_what_did_not_get_its_name_leaves_the_file_of_that_name_its_row(tmp_path: Path) -> None:
+    """Killed before the rename, or refused by the disk: what stands there is what was recorded before."""
+    (tmp_path / "a").write_bytes(b"12345")
+    name = SafePath(("a",))
+    with Ledger(own(tmp_path)) as ledger:
+        ledger.add(stored(name, "first", 5))
+    for attempt in range(2):
+        ledger = Ledger(own(tmp_path)).__enter__()
+        ledger.announce([(stored(name, f"killed-{attempt}", 7), 1)])
+        ledger._rows.close()
+        with Ledger(own(tmp_path)) as ledger:
+            assert ledger.size_of(name, identity("first")) == 5
+            with suppress(LookupError), ledger.naming(stored(name, "refused", 9)) as naming:
+                naming.announce(1)
+                raise LookupError
+            assert ledger.size_of(name, identity("first")) == 5
+    with Ledger(own(tmp_path)) as ledger, ledger.naming(stored(name, "second", 5)) as naming:
+        naming.announce((tmp_path / "a").stat().st_ino)
+    ledger = Ledger(own(tmp_path)).__enter__()
+    ledger.announce([(stored(name, "third", 5), (tmp_path / "a").stat().st_ino)])
+    ledger._rows.close()  # after the rename
+    with Ledger(own(tmp_path)):
+        pass
+    assert rows(own(tmp_path)) == [("a", identity("third"), 5)]
+
+
 def test_a_rename_that_failed_leaves_no_row_and_one_that_succeeded_is_confirmed(tmp_path: Path) -> None:
     with Ledger(own(tmp_path)) as ledger:
         with suppress(LookupError), ledger.naming(stored(A, "x", 5)) as naming:
