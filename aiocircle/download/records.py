@@ -193,6 +193,14 @@ class Records:
         """Yield the files, in the order in which their names were first used."""
         return self._all("files", _stored_in)
 
+    def unsettled(self) -> frozenset[str]:
+        """Return the names of those files that had not surely got them when a run was killed, or have not yet."""
+        with self._explained():
+            if "inode" not in self._columns_of("files"):
+                return frozenset()
+            found = self._rows.execute("SELECT target FROM files WHERE inode IS NOT NULL")
+            return frozenset(str(row["target"]) for row in found)
+
     def failed(self) -> Iterator[Failed]:
         """Yield what could not be had, in the order in which it failed first."""
         return self._all("failures", _failed_in)

@@ -89,7 +89,9 @@ class Sequence:
         if kind == "retry" and ledger:
             await self.retry(sim, ending)
         elif kind == "verify" and ledger:
-            await self.command(sim, "verify", self.out, **ending)
+            reply = await self.command(sim, "verify", self.out, **ending)
+            assert "missing" not in reply["stdout"], (reply, self.done)
+            assert "other than fetched" not in reply["stdout"], (reply, self.done)
         elif kind == "plan":
             await self.make_plan(sim, ending)
         elif kind == "from" and self.plan is not None:

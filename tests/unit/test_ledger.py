@@ -12,6 +12,7 @@ from aiocircle.download.choice import choice_in
 from aiocircle.download.ledger import BATCH, Ledger
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import VERSION, Failed, Records, Source, Stored
+from aiocircle.download.verify import verify
 from aiocircle.errors import StoreError
 
 A = SafePath(("0", "a.txt"))
@@ -83,6 +84,20 @@ def test_a_kill_around_a_rename_costs_no_finished_file_and_makes_no_unfinished_o
         assert ledger.size_of(SafePath(("unnamed",)), identity("unnamed")) is None
         assert ledger.size_of(SafePath(("same-size",)), identity("same-size")) is None
     assert [row[0] for row in rows(own(tmp_path))] == ["named"]
+
+
+def test_what_never_got_its_name_is_not_missing(tmp_path: Path) -> None:
+    """A killed run announced it and did not come to the rename; what did get its name is verified nonetheless."""
+    (tmp_path / "named").write_bytes(b"12345")
+    ledger = Ledger(own(tmp_path)).__enter__()
+    for name in ("named", "unnamed"):
+        ledger.announce([(stored(SafePath((name,)), name, 5), (tmp_path / "named").stat().st_ino)])
+    ledger._rows.close()
+    assert [one.target for one in verify(tmp_path)] == ["named"]
+    with Ledger(own(tmp_path)):
+        pass
+    (tmp_path / "named").unlink()
+    assert [(one.target, one.status) for one in verify(tmp_path)] == [("named", "missing")]
 
 
 def test_what_did_not_get_its_name_leaves_the_file_of_that_name_its_row(tmp_path: Path) -> None:
