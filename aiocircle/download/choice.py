@@ -3,6 +3,7 @@
 So whoever fetches a failure once more, in however many runs, fetches what that run would have fetched.
 """
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ def choice_of(selection: "Selection | Plan | None", options: DownloadOptions) ->
     return _choice(evolve(options, layout=options.layout or default), below)
 
 
+@functools.lru_cache(maxsize=64)  # what failed is of few runs, and may be much
 def choice_in(text: str | None) -> Choice:
     """Return what a text says.
 
