@@ -59,6 +59,7 @@ class Sequence:
     done: list[str] = attrs.field(factory=list)
     wanted: list[Wanted] = attrs.field(factory=list)
     plan: tuple[Wanted, set[Identity]] | None = None
+    may: set[Identity] = attrs.field(factory=set)  # been wanted by some run: retry goes back to older ones
     rows: dict[str, Row] = attrs.field(factory=dict)
     owed: tuple[Wanted, set[Identity]] | None = None
 
@@ -150,8 +151,7 @@ class Sequence:
         files = tree(self.out) if self.out.exists() else {}
         before, self.rows = self.rows, self.named()
         assert files.keys() == self.rows.keys(), self.done
-        may = set().union(*map(self.model.expected, self.wanted)) if self.wanted else set()
-        may |= self.plan[1] if self.plan else set()
+        self.may.update(*map(self.model.expected, self.wanted), self.plan[1] if self.plan else ())
         for target, row in self.rows.items():
             body = files[target]
             assert (row.size, row.sha256) == (len(body), sha256(body).hexdigest()), (target, self.done)
@@ -159,7 +159,7 @@ class Sequence:
             assert body in versions, (target, self.done)
             if before.get(target) != row:
                 assert body == versions[-1], (target, self.done)
-                assert row.identity in may, (target, self.done)
+                assert row.identity in self.may, (target, self.done)
                 names = {one.target(row.identity) for one in self.wanted}
                 assert target in names or None in names, (target, self.done)
 
