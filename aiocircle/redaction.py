@@ -27,10 +27,16 @@ _AUTHORITY = re.compile(r"(?:[^/]*@)?(?P<host>[-.\w]+(?::[0-9]*)?|\[[0-9a-f:.]+\
 
 def redact(text: str, *tokens: Token | str) -> str:
     """Return ``text`` without secrets: these tokens in every form they are sent in, and what signed addresses carry."""
+    text = without_tokens(text, *tokens)
+    return _SECRETS.sub(lambda match: f"{match['before'] or ''}{HIDDEN}", text)
+
+
+def without_tokens(text: str, *tokens: Token | str) -> str:
+    """Return ``text`` without these tokens, in every form they are sent in."""
     values = [token.reveal() if isinstance(token, Token) else token for token in tokens]
     for form in sorted({form for value in values for form in _forms(value)}, key=len, reverse=True):
         text = text.replace(form, HIDDEN)  # the longest first, since one token may begin with another
-    return _SECRETS.sub(lambda match: f"{match['before'] or ''}{HIDDEN}", text)
+    return text
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -106,9 +106,7 @@ class Board:
 
 def _overall(progress: Progress, now: float, width: int) -> Text:
     """Return the line of totals; what matters least is left out where it does not fit."""
-    files, size = progress.rates(now)
-    seconds = f"{now - progress.began:.0f} s"
-    parts = [progress.counts(), binary(progress.size), f"{files:,.0f} files/s", f"{binary(size)}/s", seconds]
+    parts = [*progress.figures(now), f"{now - progress.began:.0f} s"]
     failed = f"{progress.failed:,} failed" if progress.failed else ""
     while len(parts) > 1 and len("  ".join([*parts, failed])) > width:
         parts.pop()

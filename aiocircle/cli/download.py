@@ -175,7 +175,10 @@ class Fetch:
     access: Access
     output: Output
     verbose: int
-    progress: Progress = field(factory=Progress)
+    progress: Progress = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.progress = Progress(fetches=not self.files.dry_run and self.files.plan is None)
 
     async def run(self) -> ExitCode:
         """Fetch, and return what the command ends with."""

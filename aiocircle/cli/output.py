@@ -15,12 +15,13 @@ from attrs import asdict, define
 
 from aiocircle.auth import HIDDEN, Token
 from aiocircle.errors import AioCircleError
-from aiocircle.redaction import redact
+from aiocircle.redaction import redact, without_tokens
 
 if TYPE_CHECKING:
     from aiocircle.download.report import ItemOutcome, Report
 
 SHOWN_FAILURES = 10
+NAMES = frozenset({"target", "path", "output"})  # a program could not open a file by less than its name
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _KIBI = 1024
 _TIGHT = (",", ":")
@@ -53,7 +54,11 @@ class Output:
         """Write an object as a line of JSON."""
         text = json.dumps({"type": kind, **values}, ensure_ascii=True)
         if without_secrets(text) != text:  # seldom; what is taken out of the text might be a part of JSON's own
-            text = json.dumps(_each_without_secrets(json.loads(text)), ensure_ascii=True)
+            shown = {
+                key: without_tokens(value, *_HIDDEN) if key in NAMES and isinstance(value, str) else _shown(value)
+                for key, value in json.loads(text).items()
+            }
+            text = json.dumps(shown, ensure_ascii=True)
         self.data(text)
 
     def json(self, value: Any, *, pretty: bool = False) -> None:
@@ -115,11 +120,11 @@ def without_secrets(text: str) -> str:
     return redact(text, *_HIDDEN)
 
 
-def _each_without_secrets(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     if isinstance(value, dict):
-        return {without_secrets(key): _each_without_secrets(one) for key, one in value.items()}
+        return {without_secrets(key): _shown(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_each_without_secrets(one) for one in value]
+        return [_shown(one) for one in value]
     return without_secrets(value) if isinstance(value, str) else value
 
 
@@ -179,6 +184,8 @@ def summary(report: "Report", *, dry_run: bool, planned: bool = False) -> Iterat
     if report.altered:
         yield f"altered     {counted(len(report.altered), 'name')}, to be safe or unique"
         yield from shown_first(f"  {outcome.target} ({outcome.note})" for outcome in report.altered)
+    if report.nothing_matched:
+        yield report.nothing_matched
     yield f"failed      {counted(report.failed, 'item')}"
     yield from shown_first(map(_failure_line, report.failures), total=report.failed)
     if not dry_run:

@@ -51,6 +51,7 @@ class Progress:
     """Counters of a run. Give it to a client as ``on_event``, or call it from there."""
 
     began: float = field(factory=time.monotonic)
+    fetches: bool = True  # or it only finds out what there is
     found: int = 0
     listed: bool = False
     done: int = 0
@@ -95,6 +96,12 @@ class Progress:
         seconds = max(now - since, 0.001)
         return (self.done - done) / seconds, max(0, self.size - size) / seconds
 
+    def figures(self, now: float) -> list[str]:
+        """Return what has been done and how fast, what matters most first; call it regularly."""
+        files, size = self.rates(now)
+        speed = [binary(self.size), f"{files:,.0f} files/s", f"{binary(size)}/s"]
+        return [self.counts(), *(speed if self.fetches else ())]
+
     def largest(self) -> list[Running]:
         """Return the few largest transfers under way, the largest first."""
         large = [one for one in self.running.values() if max(one.size or 0, one.received) >= LARGE]
@@ -110,7 +117,8 @@ class Progress:
         """Return how many files of how many are done."""
         if not self.found:
             return "0 files"
-        return f"{self.done:,} of {self.found:,}{'' if self.listed else '+'} files"
+        found = f"{self.found:,}{'' if self.listed else '+'} files"
+        return f"{self.done:,} of {found}" if self.fetches else f"{found} found"
 
     def _started(self, event: TransferStarted) -> None:
         self.running[event.target] = Running(event.target, event.size)
@@ -207,8 +215,7 @@ async def told(tell: Callable[[float], str], output: Output, draw: Callable[[], 
 
 def line(progress: Progress, now: float) -> str:
     """Return the state of a run as a plain line; what matters least is left out where it would be too long."""
-    files, size = progress.rates(now)
-    parts = [progress.counts(), binary(progress.size), f"{files:,.0f} files/s", f"{binary(size)}/s"]
+    parts = progress.figures(now)
     told = [f"{progress.failed:,} failed"] if progress.failed else []
     if wait := progress.waiting(now):
         told.append(wait)

@@ -20,6 +20,7 @@ from attrs import evolve, field, frozen
 
 from aiocircle.api import Job, Pipeline, Pipelines, Workflow, operations
 from aiocircle.crawl.ahead import in_turn
+from aiocircle.crawl.seen import Seen
 from aiocircle.crawl.selection import Selection
 from aiocircle.errors import AioCircleError, AuthenticationError, GoneError, NotFoundError, WaitTooLongError
 from aiocircle.globs import name_matcher
@@ -144,11 +145,18 @@ class Crawl:
         selection: Which pipelines, workflows and jobs.
         choose: Given a pipeline and its workflows, says whose jobs are wanted: by ``goes_on``.
         at_once: How many pipelines are gone into at a time, those included that only pass by.
+        seen: Told what was not wanted.
     """
 
     def __init__(
-        self, session: Session, selection: Selection, choose: Chosen = all_of_them, at_once: int = AT_ONCE
+        self,
+        session: Session,
+        selection: Selection,
+        choose: Chosen = all_of_them,
+        at_once: int = AT_ONCE,
+        seen: Seen | None = None,
     ) -> None:
+        self._seen = seen or Seen()
         self._at_once = at_once
         self._pipelines = Pipelines(session)
         self._resource = Resource(session)
@@ -251,6 +259,8 @@ class Crawl:
         path = {"pipeline_id": found.ref.pipeline_id}
         listed = await self._resource.pairs(operations.WORKFLOWS_LIST, Workflow, path).collect()
         wanted = [pair for pair in listed if self._wants_workflow(pair[0].name)]
+        for workflow, _ in listed if not wanted else ():
+            self._seen.note("workflows", workflow.name)
         if not self._selection.all_reruns:
             newest = {id(workflow) for workflow in newest_of_each_name(workflow for workflow, _ in wanted)}
             wanted = [pair for pair in wanted if id(pair[0]) in newest]
@@ -283,7 +293,11 @@ class Crawl:
         async with aclosing(listing.pages()) as pages:
             async for page in pages:
                 for job, json in page.items:
-                    if self._wants_job(job.name) and (not self._statuses or (job.status or "") in self._statuses):
+                    if not self._wants_job(job.name):
+                        self._seen.note("jobs", job.name)
+                    elif self._statuses and (job.status or "") not in self._statuses:
+                        self._seen.note("statuses", job.status)
+                    else:
                         ref = evolve(place, job_number=job.job_number, job_name=job.name)
                         yield JobFound(ref=ref, pipeline=pipeline, workflow=workflow, job=job, json=json)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from aiocircle.errors import ConfigurationError
+from aiocircle.given import one_of, several
 from aiocircle.slugs import ProjectSlug
 
 Slugs = str | ProjectSlug | Iterable[str | ProjectSlug]
@@ -50,7 +51,7 @@ def _uuid(value: UUID | str | None) -> UUID | None:
         return value
     try:
         return UUID(value)
-    except ValueError:
+    except (ValueError, AttributeError, TypeError):
         raise ConfigurationError(
             f"{value!r} is not a workflow's id", hint="it is a UUID, as in the workflow's web address"
         ) from None
@@ -60,10 +61,12 @@ def moment_of(value: datetime | timedelta | None) -> datetime | None:
     """Return a moment in UTC: of a duration, so long ago; a date without a time zone is taken as UTC.
 
     Raises:
-        ConfigurationError: UTC has no date for it.
+        ConfigurationError: UTC has no date for it, or it is neither.
     """
     if value is None:
         return None
+    if not isinstance(value, datetime | timedelta):
+        raise ConfigurationError(f"{value!r} is no datetime", hint="or, for so long ago, a timedelta")
     try:
         if isinstance(value, timedelta):
             return datetime.now(UTC) - value
@@ -92,22 +95,23 @@ class Selection:
         all_reruns: All workflows; without it, of several of one name in a pipeline the newest counts.
 
     Raises:
-        ConfigurationError: It selects nothing, or says two things that contradict each other.
+        ConfigurationError: It selects nothing, says two things that contradict each other, or something is of another
+            kind than said here.
     """
 
     projects: tuple[ProjectSlug, ...] = field(converter=_slugs)
-    job: int | None = field(default=None, kw_only=True)
+    job: int | None = field(default=None, kw_only=True, validator=one_of(int))
     workflow: UUID | None = field(default=None, kw_only=True, converter=_uuid)
-    pipeline: int | None = field(default=None, kw_only=True)
-    latest: bool = field(default=False, kw_only=True)
-    all: bool = field(default=False, kw_only=True)
-    branch: str | None = field(default=None, kw_only=True)
+    pipeline: int | None = field(default=None, kw_only=True, validator=one_of(int))
+    latest: bool = field(default=False, kw_only=True, validator=one_of(bool))
+    all: bool = field(default=False, kw_only=True, validator=one_of(bool))
+    branch: str | None = field(default=None, kw_only=True, validator=one_of(str))
     since: datetime | None = field(default=None, kw_only=True, converter=moment_of)
     until: datetime | None = field(default=None, kw_only=True, converter=moment_of)
-    workflow_names: tuple[str, ...] = field(default=(), kw_only=True, converter=tuple[str, ...])
-    job_names: tuple[str, ...] = field(default=(), kw_only=True, converter=tuple[str, ...])
-    statuses: tuple[str, ...] = field(default=(), kw_only=True, converter=tuple[str, ...])
-    all_reruns: bool = field(default=False, kw_only=True)
+    workflow_names: tuple[str, ...] = field(default=(), kw_only=True, converter=several)
+    job_names: tuple[str, ...] = field(default=(), kw_only=True, converter=several)
+    statuses: tuple[str, ...] = field(default=(), kw_only=True, converter=several)
+    all_reruns: bool = field(default=False, kw_only=True, validator=one_of(bool))
 
     def __attrs_post_init__(self) -> None:
         if not self.projects:

@@ -2,7 +2,7 @@
 
 Addresses are not kept from run to run, so the jobs that have something missing are listed again. Of a job's artifacts
 those are fetched that failed, to the names that they were to have; where the listing itself, or that of the jobs of a
-workflow or a pipeline, had failed, all of them, and they leave other files their names.
+workflow or a pipeline, had failed, all that the run wanted which it failed in, and they leave other files their names.
 Then comes what the last run was to fetch if it did not come to its end: all of it is listed again, as by that run, and
 what is there already is left alone.
 """
@@ -17,11 +17,13 @@ from attrs import evolve, frozen
 from aiocircle.api import Artifact, Artifacts
 from aiocircle.crawl.fanout import JobRef, Skipped
 from aiocircle.crawl.selection import Selection
+from aiocircle.download.choice import choice_in
 from aiocircle.download.downloader import Download
+from aiocircle.download.filters import UnwantedSize
 from aiocircle.download.intent import read_intent
 from aiocircle.download.items import Item, source_of
 from aiocircle.download.jobs import WantedJobs
-from aiocircle.download.layout import FIELDS, Layout
+from aiocircle.download.layout import FIELDS
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.paths import Claims, PlacedPath, SafePath
 from aiocircle.download.records import Failed, Records, Source
@@ -102,7 +104,7 @@ class Again(Download):
         return self._missing.intent
 
     async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
-        layout = self._layout
+        choice = self._choice
         if self._selection is None:
             await in_thread(None, self._leave_names, claims)
         async with aclosing(self._failed_items(claims)) as failed:
@@ -111,7 +113,7 @@ class Again(Download):
         if self._selection is None:
             self._session.emit(ListingEnded(total=self._planned))
             return
-        self._layout = layout
+        self._choice = choice
         self._had = frozenset(failure.source.identity for failure in self._missing.failures)
         async with aclosing(super()._items(claims)) as pending:
             async for some in pending:
@@ -149,28 +151,32 @@ class Again(Download):
                     self._note_gone(failed, error)
             except AioCircleError as error:
                 for failed in failures:
-                    self._notes.failure(_outcome_of(failed), failed.source, error, self._layout.template)
+                    self._notes.failure(_outcome_of(failed), failed.source, error, failed.choice or "")
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
         if self._had and source_of(job, artifact).identity in self._had:
             return None
         return super()._place(job, artifact, claims)
 
+    def _skip(self, item: Item, unwanted: UnwantedSize) -> None:
+        super()._skip(item, unwanted)
+        if self._notes.ledger is not None:
+            self._notes.ledger.resolve(item.artifact.identity)  # nor did the run want it in which it failed
+
     def _note_gone(self, failed: Failed, error: NotFoundError | GoneError | None = None) -> None:
-        self._notes.missing(_outcome_of(failed), failed.source, error, self._layout.template, reason=EXPIRED_ENTRY)
+        self._notes.missing(_outcome_of(failed), failed.source, error, failed.choice or "", reason=EXPIRED_ENTRY)
 
     async def _items_of(self, failures: Sequence[Failed], claims: Claims) -> AsyncGenerator[Item, None]:
         """Yield what is missing of one job, or of the jobs of a workflow or a pipeline that could not be listed."""
         listing = next((failed for failed in failures if failed.source.path is None), None)
-        if listing is not None and listing.layout is not None:
-            self._layout = Layout(listing.layout)
+        self._choice = choice_in((listing or failures[0]).choice)
         place = _ref_of(failures[0].source)
         if place.job_number is not None:
             async with aclosing(self._items_in(place, failures, claims, all_of_it=listing is not None)) as items:
                 async for item in items:
                     yield item
             return
-        async with aclosing(WantedJobs(self._session, _selection_of(place), FIELDS).stream()) as jobs:
+        async with aclosing(WantedJobs(self._session, self._selection_of(place), FIELDS).stream()) as jobs:
             async for found in jobs:
                 if isinstance(found, JobRef):
                     async with aclosing(self._items_in(found, failures, claims, all_of_it=True)) as items:
@@ -205,18 +211,21 @@ class Again(Download):
             path = SafePath(tuple(failed.target.split("/")))
             placed = claims.claim(PlacedPath(path), f"{failed.source.identity} {artifact.url}")
             source = failed.source
-            return Item(source.job, source.node, source.path, placed, str(placed.path), artifact.url, source)
+            values = source.job, source.node, source.path, placed, str(placed.path), artifact.url, source
+            return Item(*values, choice_in(failed.choice))
         return self._place(ref, artifact, claims) if failed is not None or all_of_it else None
 
-
-def _selection_of(place: JobRef) -> Selection:
-    """Return what leads to the jobs of a workflow or a pipeline."""
-    if place.workflow_id is None and place.pipeline_number is None:
+    def _selection_of(self, place: JobRef) -> Selection:
+        """Return what leads to the wanted jobs of a workflow or a pipeline."""
+        below = self._choice.below
+        if place.workflow_id is not None:
+            of_jobs = {name: below[name] for name in ("job_names", "statuses") if name in below}
+            return Selection(place.slug, workflow=place.workflow_id, **of_jobs)
+        if place.pipeline_number is not None:
+            return Selection(place.slug, pipeline=place.pipeline_number, **below)
         raise ConfigurationError(
             f"what could not be listed of {place.slug} is not recorded", hint="the same 'aiocircle download' lists it"
         )
-    pipeline = place.pipeline_number if place.workflow_id is None else None
-    return Selection(place.slug, workflow=place.workflow_id, pipeline=pipeline)
 
 
 def _ref_of(source: Source) -> JobRef:

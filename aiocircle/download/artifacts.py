@@ -5,7 +5,7 @@ from typing import Unpack
 
 from aiocircle import api
 from aiocircle.crawl.selection import Selection, Slugs, Which, selected
-from aiocircle.download.filters import artifact_filter
+from aiocircle.download.filters import artifact_filter, note_unwanted
 from aiocircle.download.layout import FIELDS
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.plan import JobListed, Listed, Planner, PlanStep
@@ -48,12 +48,15 @@ class Artifacts(api.Artifacts):
         session, tally = self._session, Tally()
         began, before = session.clock.monotonic(), session.limiter.totals()
         packer = Packer(session.origin, selection)
-        async with aclosing(Planner(session, FIELDS).steps(selection)) as steps:
+        async with aclosing(Planner(session, FIELDS, tally.seen).steps(selection)) as steps:
             async for step in steps:
                 if not isinstance(step, Listed):
                     _count(step, tally)
                     continue
-                for artifact in filter(wanted, step.artifacts):
+                for artifact in step.artifacts:
+                    if not wanted(artifact):
+                        note_unwanted(artifact, options, tally.seen)
+                        continue
                     packer.add(step.job, artifact)
                     tally.add(ItemOutcome(target="", status="planned"))
                     session.emit(ItemPlanned(target=artifact.path or "", total=tally.counts["planned"]))

@@ -25,12 +25,12 @@ from aiocircle.api import Artifact
 from aiocircle.crawl.fanout import JobRef, ListingFailed, Skipped
 from aiocircle.crawl.selection import Selection
 from aiocircle.download.capacity import Load, affordable, room
+from aiocircle.download.choice import choice_of
 from aiocircle.download.crowd import FIRST, MOST, Crowd
-from aiocircle.download.filters import SizeRange, UnwantedSize, artifact_filter
+from aiocircle.download.filters import UnwantedSize, note_unwanted
 from aiocircle.download.intake import Intake
 from aiocircle.download.intent import intent_text
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
-from aiocircle.download.layout import DEFAULT_LAYOUT_MANY_JOBS, DEFAULT_LAYOUT_ONE_JOB, Layout
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.notes import Notes
 from aiocircle.download.options import SMALLEST_BATCH, DownloadOptions
@@ -58,6 +58,7 @@ from aiocircle.errors import (
     UnsafeAddressError,
 )
 from aiocircle.events import ItemPlanned, ListingEnded
+from aiocircle.given import check_path
 from aiocircle.session import Session
 
 BATCH = 1024 * 1024
@@ -91,16 +92,14 @@ class Download:
         options: DownloadOptions,
         on_outcome: Callable[[ItemOutcome], None] | None = None,
     ) -> None:
+        check_path(output, "the output")
         self._session = session
         self._selection = selection
         self._output = str(output)
         self._options = options
-        default = DEFAULT_LAYOUT_ONE_JOB if selection and selection.is_one_job else DEFAULT_LAYOUT_MANY_JOBS
-        self._layout = Layout(options.layout or default)
-        self._wanted = artifact_filter(options.include, options.exclude, options.nodes)
-        self._sizes = SizeRange(options.min_size, options.max_size)
-        self._planner = Planner(session, self._layout.fields)
+        self._choice = choice_of(selection, options)
         self._notes = Notes(session, on_outcome)
+        self._planner = Planner(session, self._choice.layout.fields, self._notes.tally.seen)
         self._planned = 0
         self._broken = 0
         self._scope: anyio.CancelScope | None = None
@@ -235,9 +234,7 @@ class Download:
         load = Load()
         small = SmallFiles(store, ledger, threads, self._options.buffer // 8, self._end)
         batch = self._batch(crowd.size)
-        transfer = Transfer(
-            self._session, store, ledger, threads, batch, self._end, small, Intake(load.now), self._sizes
-        )
+        transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, Intake(load.now))
         is_cut = True
         try:
             await self._work_with(transfer, claims, crowd, load)
@@ -295,11 +292,9 @@ class Download:
             try:
                 await self._fetch(item, transfer)
             except UnwantedSize as unwanted:
-                self._notes.add(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
+                self._skip(item, unwanted)
             except (NotFoundError, GoneError) as error:
-                self._notes.missing(
-                    item.outcome("failed"), item.artifact, error, self._layout.template, reason=EXPIRED_FILE
-                )
+                self._notes.missing(item.outcome("failed"), item.artifact, error, item.choice.text, reason=EXPIRED_FILE)
                 self._broken = 0
             except AioCircleError as error:
                 self._end(item, error)
@@ -327,7 +322,7 @@ class Download:
         if size is None:
             await transfer.run(item)
         else:
-            self._sizes.check(size)
+            item.choice.sizes.check(size)
             self._notes.add(item.outcome("present", size))
 
     def _end(self, item: Item, result: int | AioCircleError) -> None:
@@ -336,12 +331,15 @@ class Download:
             self._notes.add(item.outcome("stored", result))
             self._broken = 0
             return
-        self._notes.failure(item.outcome("failed"), item.artifact, result, self._layout.template)
+        self._notes.failure(item.outcome("failed"), item.artifact, result, item.choice.text)
         self._broken = self._broken + 1 if isinstance(result, TransportError) else 0
         if _ends_the_run(result) or self._broken >= BROKEN_IN_A_ROW:
             self._stopped_by = self._stopped_by or result
             if self._scope is not None:
                 self._scope.cancel()
+
+    def _skip(self, item: Item, unwanted: UnwantedSize) -> None:
+        self._notes.add(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
 
     async def _items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
         """Yield the artifacts to fetch, some at a time, each with a name of its own, and note what else there is."""
@@ -360,7 +358,7 @@ class Download:
                     case ListingFailed(job=job, error=error):
                         whole = None if job is None else source_of(job)
                         self._is_complete = self._is_complete and whole is not None  # what it hides has no record
-                        self._notes.failure(outcome_of(step), whole, error, self._layout.template)
+                        self._notes.failure(outcome_of(step), whole, error, self._choice.text)
                         lost = lost + 1 if isinstance(error, TransportError) else 0
                         if lost >= BROKEN_IN_A_ROW:
                             raise error
@@ -378,7 +376,10 @@ class Download:
 
     def _place(self, job: JobRef, artifact: Artifact, claims: Claims) -> Item | None:
         """Give an artifact its name; one that can have none is noted and dropped, one that is not wanted dropped."""
-        if not self._wanted(artifact):
+        choice = self._choice
+        if not choice.wanted(artifact):
+            if not self._planned:
+                note_unwanted(artifact, self._options, self._notes.tally.seen)
             return None
         if self._job is None or self._job[0] is not job:
             self._job = job, source_of(job)
@@ -387,16 +388,17 @@ class Download:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
             identity = source.identity
-            placed = claims.claim(self._layout.place(place_of(job, artifact, source)), f"{identity} {artifact.url}")
-            if self._options.shard is not None and identity not in self._options.shard:
+            placed = claims.claim(choice.layout.place(place_of(job, artifact, source)), f"{identity} {artifact.url}")
+            if choice.shard is not None and identity not in choice.shard:
                 return None  # only now: all parts shall agree on who has which name
         except DuplicateClaim as claim:
             self._notes.add(evolve(unplaced(job, artifact), target=str(claim.path), status="duplicate"))
             return None
         except DownloadError as error:
-            self._notes.failure(unplaced(job, artifact), source, error, self._layout.template)
+            self._notes.failure(unplaced(job, artifact), source, error, choice.text)
             return None
-        return Item(job.job_number, artifact.node_index, artifact.path, placed, str(placed.path), artifact.url, source)
+        target, node = str(placed.path), artifact.node_index
+        return Item(job.job_number, node, artifact.path, placed, target, artifact.url, source, choice)
 
 
 def _ends_the_run(error: AioCircleError) -> bool:

@@ -14,6 +14,8 @@ from aiocircle.globs import glob_matcher
 
 if TYPE_CHECKING:  # the command's help needs neither, and they bring aiohttp
     from aiocircle.api import Artifact
+    from aiocircle.crawl.seen import Seen
+    from aiocircle.download.options import DownloadOptions
     from aiocircle.transport import Answer
 
 OK = 200
@@ -61,9 +63,6 @@ class SizeRange:
             self.check(answer.size)
 
 
-ANY_SIZE = SizeRange()
-
-
 @frozen
 class Shard:
     """A stable part of all artifacts: part ``number`` of ``of``, counted from 1. The parts are disjoint and complete.
@@ -102,3 +101,11 @@ def artifact_filter(
         return (not by_node or artifact.node_index in by_node) and by_path(artifact.path or "")
 
     return wanted
+
+
+def note_unwanted(artifact: "Artifact", options: "DownloadOptions", seen: "Seen") -> None:
+    """Note what an artifact has that ``artifact_filter`` did not let pass."""
+    if options.nodes and artifact.node_index not in options.nodes:
+        seen.note("nodes", artifact.node_index)
+    else:
+        seen.note("paths", artifact.path)

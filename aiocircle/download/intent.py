@@ -11,19 +11,9 @@ from typing import Any
 from attrs import asdict, evolve
 
 from aiocircle.crawl.selection import Selection
-from aiocircle.download.filters import Shard
+from aiocircle.download.choice import told_of, with_told
 from aiocircle.download.options import DownloadOptions
 from aiocircle.errors import ConfigurationError
-
-CHOOSING = (
-    "include",
-    "exclude",
-    "nodes",
-    "min_size",
-    "max_size",
-    "layout",
-    "shard",
-)  # of the options, what and whereto
 
 
 def intent_text(selection: Selection, options: DownloadOptions, began: datetime) -> str:
@@ -33,8 +23,7 @@ def intent_text(selection: Selection, options: DownloadOptions, began: datetime)
     if selection.is_whole and (selection.until is None or selection.until > began):
         selection = evolve(selection, until=began)
     what = {**asdict(selection, recurse=False), "projects": list(map(str, selection.projects))}
-    how = {name: value for name, value in asdict(options).items() if name in CHOOSING}
-    return json.dumps({"what": what, "how": how}, default=str)
+    return json.dumps({"what": what, "how": told_of(options)}, default=str)
 
 
 def read_intent(text: str, options: DownloadOptions) -> tuple[Selection, DownloadOptions] | None:
@@ -42,10 +31,8 @@ def read_intent(text: str, options: DownloadOptions) -> tuple[Selection, Downloa
     try:
         told = json.loads(text)
         what: dict[str, Any] = told["what"]
-        how = {name: told["how"][name] for name in CHOOSING}
         for name in ("since", "until"):
             what[name] = None if what[name] is None else datetime.fromisoformat(what[name])
-        how["shard"] = None if how["shard"] is None else Shard(**how["shard"])
-        return Selection(what.pop("projects"), **what), evolve(options, **how)
+        return Selection(what.pop("projects"), **what), with_told(told["how"], options)
     except (ValueError, TypeError, KeyError, AttributeError, ConfigurationError):
         return None

@@ -4,6 +4,7 @@ from attrs import define
 
 from aiocircle.api import Artifact
 from aiocircle.crawl.fanout import JobRef
+from aiocircle.download.choice import EVERYTHING, Choice
 from aiocircle.download.layout import ArtifactPlace
 from aiocircle.download.paths import PlacedPath
 from aiocircle.download.records import Source
@@ -23,6 +24,7 @@ class Item:
         target: The same, as text.
         url: Its address as listed.
         artifact: What it is, for the ledger.
+        choice: What it was chosen by.
     """
 
     job_number: int | None
@@ -32,6 +34,7 @@ class Item:
     target: str
     url: str
     artifact: Source
+    choice: Choice = EVERYTHING
 
     def outcome(self, status: ItemStatus, size: int = 0) -> ItemOutcome:
         """Return what became of it."""

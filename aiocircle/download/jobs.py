@@ -22,6 +22,7 @@ from aiocircle.crawl.fanout import (
     WorkflowFound,
     guarded,
 )
+from aiocircle.crawl.seen import Seen
 from aiocircle.crawl.selection import Selection
 from aiocircle.session import Session
 from aiocircle.slugs import ProjectSlug
@@ -36,13 +37,14 @@ class WantedJobs:
         session: Asks the API.
         selection: Which jobs.
         fields: The fields of the layout in use; what is known only by asking is asked for only if one needs it.
+        seen: Told what was not wanted.
     """
 
-    def __init__(self, session: Session, selection: Selection, fields: Iterable[str]) -> None:
+    def __init__(self, session: Session, selection: Selection, fields: Iterable[str], seen: Seen | None = None) -> None:
         self._pipelines = Pipelines(session)
         self._workflows = Workflows(session)
         self._jobs = Jobs(session)
-        self._crawl = Crawl(session, selection)
+        self._crawl = Crawl(session, selection, seen=seen)
         self._selection = selection
         self._fields = frozenset(fields)
 

@@ -7,7 +7,8 @@ No query of an address, no token and no signature is recorded.
 A kill must not cost a finished file, nor may it make a file count that is not finished. So the row comes first, with
 the number of the inode that is about to be renamed (`Ledger.announce`); after the rename the number is cleared, in
 batches, since that may be lost. Whoever opens the ledger next finds rows with a number: if the file under that name is
-that inode the rename took place, and else the row is removed. A row costs 20 µs in SQLite's write-ahead log, which
+that inode the rename took place, and else the row is removed. If it had come in the place of another one, that one is
+there again, since its file still has the name; triggers see to it. A row costs 20 µs in SQLite's write-ahead log, which
 survives a kill; against a loss of power it is no older than the file (``synchronous=NORMAL``).
 
 A file counts as complete when its row names the same artifact and its size on disk is the one recorded.
@@ -24,6 +25,7 @@ from typing import Self
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import (
     FIRST_VERSION,
+    LAYOUTS_ONLY,
     LEDGER,
     SCHEMA,
     SOURCE_COLUMNS,
@@ -50,7 +52,7 @@ def _insertion(table: str, key: str, *more: str) -> str:
 
 
 ADD_FILE = _insertion("files", "target", "artifact", "size", "validator", "sha256", "began", "ended", "inode")
-ADD_FAILURE = _insertion("failures", "artifact", "target", "code", "reason", "ended", "layout")
+ADD_FAILURE = _insertion("failures", "artifact", "target", "code", "reason", "ended", "choice")
 
 
 # The file is as it should be, and what it lies on refuses: it shall not be removed.
@@ -220,6 +222,8 @@ class Ledger:
         if columns == FIRST_VERSION:
             self._adopt()
         else:
+            if version == LAYOUTS_ONLY:
+                self._rows.execute("ALTER TABLE failures RENAME COLUMN layout TO choice")
             self._rows.executescript(SCHEMA)
             self._rows.execute("SELECT artifact, inode FROM files LIMIT 1")  # or these are other tables of these names
         self._rows.execute(f"PRAGMA user_version={VERSION}")
@@ -245,6 +249,7 @@ class Ledger:
                 self._rows.execute("UPDATE files SET inode = NULL WHERE target = ?", (target,))
             else:
                 self._rows.execute("DELETE FROM files WHERE target = ?", (target,))
+        self._rows.execute("DELETE FROM replaced")
         self._rows.execute("COMMIT")
 
     @contextmanager
@@ -276,7 +281,7 @@ class Naming:
 
 def _failure_row(failed: Failed) -> tuple[object, ...]:
     identity = failed.source.identity
-    return identity, failed.target, failed.code, failed.reason, failed.ended, failed.layout, *values_of(failed.source)
+    return identity, failed.target, failed.code, failed.reason, failed.ended, failed.choice, *values_of(failed.source)
 
 
 def _below(root: Path) -> IsNamed:

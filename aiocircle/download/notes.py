@@ -52,8 +52,8 @@ class Notes:
         if self.outcomes is not None:
             await self.outcomes.caught_up()
 
-    def failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError, layout: str) -> None:
-        """Note that an item, or a listing, could not be had; ``layout`` is the template of the names it would give."""
+    def failure(self, outcome: ItemOutcome, source: Source | None, error: AioCircleError, choice: str) -> None:
+        """Note that an item, or a listing, could not be had; ``choice`` is the text of what it was chosen by."""
         self.add(evolve(outcome, status="failed", reason=str(error), code=error.code))
         if self.ledger is not None and source is not None:
             failed = Failed(
@@ -62,7 +62,7 @@ class Notes:
                 code=error.code,
                 reason=str(error),
                 ended=self._session.clock.wall(),
-                layout=layout,
+                choice=choice,
             )
             self.ledger.fail(failed)
 
@@ -71,7 +71,7 @@ class Notes:
         outcome: ItemOutcome,
         source: Source,
         error: NotFoundError | GoneError | None,
-        layout: str,
+        choice: str,
         *,
         reason: str,
     ) -> None:
@@ -81,11 +81,11 @@ class Notes:
             outcome: The item's.
             source: The item.
             error: The host's answer; ``None`` if a listing simply lacks the item.
-            layout: As in ``failure``.
+            choice: As in ``failure``.
             reason: What the report is to say.
         """
         if error is not None and not error.authenticated:
-            self.failure(outcome, source, error, layout)
+            self.failure(outcome, source, error, choice)
             return
         code = NotFoundError.code if error is None else error.code
         self.add(evolve(outcome, status="skipped", reason=reason, code=code))

@@ -6,6 +6,7 @@ from pathlib import Path
 from attrs import field, frozen, validators
 
 from aiocircle.download.filters import Shard
+from aiocircle.given import one_of, path_or_none, several_of
 
 SMALLEST_BATCH = 64 * 1024  # bytes of a file in memory at least
 
@@ -29,18 +30,21 @@ class DownloadOptions:
         dry_run: Decide on names, fetch nothing.
         dedupe: Keep equal files once, as hard links; they may only be read then. For directories.
         state: Where the records and the half files of a bucket lie; ``None`` for ``$XDG_STATE_HOME/aiocircle``.
+
+    Raises:
+        ConfigurationError: Something is of another kind than said here.
     """
 
-    concurrency: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    buffer: int = field(default=64 * 1024 * 1024, validator=validators.ge(SMALLEST_BATCH))
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    nodes: Sequence[int] = ()
-    min_size: int | None = None
-    max_size: int | None = None
-    shard: Shard | None = None
-    layout: str | None = None
-    sync: bool = False
-    dry_run: bool = False
-    dedupe: bool = False
-    state: str | Path | None = None
+    concurrency: int | None = field(default=None, validator=[one_of(int), validators.optional(validators.ge(1))])
+    buffer: int = field(default=64 * 1024 * 1024, validator=[one_of(int), validators.ge(SMALLEST_BATCH)])
+    include: Sequence[str] = field(default=(), validator=several_of(str))
+    exclude: Sequence[str] = field(default=(), validator=several_of(str))
+    nodes: Sequence[int] = field(default=(), validator=several_of(int))
+    min_size: int | None = field(default=None, validator=one_of(int))
+    max_size: int | None = field(default=None, validator=one_of(int))
+    shard: Shard | None = field(default=None, validator=one_of(Shard))
+    layout: str | None = field(default=None, validator=one_of(str))
+    sync: bool = field(default=False, validator=one_of(bool))
+    dry_run: bool = field(default=False, validator=one_of(bool))
+    dedupe: bool = field(default=False, validator=one_of(bool))
+    state: str | Path | None = field(default=None, validator=path_or_none)

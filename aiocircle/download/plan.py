@@ -11,6 +11,7 @@ from attrs import frozen
 from aiocircle.api import Artifact, Artifacts
 from aiocircle.crawl.ahead import in_turn
 from aiocircle.crawl.fanout import JobRef, ListingFailed, Skipped, guarded
+from aiocircle.crawl.seen import Seen
 from aiocircle.crawl.selection import Selection
 from aiocircle.download.jobs import Wanted, WantedJobs
 from aiocircle.session import Session
@@ -44,10 +45,12 @@ class Planner:
     Args:
         session: Asks the API.
         fields: The fields of the layout in use; what is known only by asking is asked for only if one needs it.
+        seen: Told what was not wanted.
     """
 
-    def __init__(self, session: Session, fields: Iterable[str]) -> None:
+    def __init__(self, session: Session, fields: Iterable[str], seen: Seen | None = None) -> None:
         self._session = session
+        self._seen = seen
         self._artifacts = Artifacts(session)
         self._fields = frozenset(fields)
 
@@ -62,7 +65,7 @@ class Planner:
         def begin(found: Wanted) -> AsyncGenerator[PlanStep, None]:
             return self._pages(found, alone=selection.job is not None)
 
-        jobs = WantedJobs(self._session, selection, self._fields).stream()
+        jobs = WantedJobs(self._session, selection, self._fields, self._seen).stream()
         async with aclosing(in_turn(jobs, begin, JOBS_AT_ONCE)) as found:
             async for one in found:
                 yield one

@@ -34,6 +34,7 @@ from aiocircle.download.report import Report
 from aiocircle.download.stores import explained
 from aiocircle.endings import finish
 from aiocircle.errors import ConfigurationError
+from aiocircle.given import check_path
 
 LINES = 500  # packed at once
 READ = 256 * 1024  # bytes read at once
@@ -67,6 +68,7 @@ class Plan:
             StoreError: The file cannot be read.
             ConfigurationError: It is no plan, or one of a newer version.
         """
+        check_path(path, "the plan's file")
         line = await finish(asyncio.to_thread(_first_line, Path(path)))
         header = parsed(line)
         if header.get("type") != "plan" or not isinstance(header.get("host"), str):
@@ -85,6 +87,7 @@ class Plan:
             StoreError: The file cannot be written.
             UnsafePathError: A directory has this name.
         """
+        check_path(path, "the plan's file")
         await finish(asyncio.to_thread(self._write, Path(path)))
 
     def _write(self, path: Path) -> None:

@@ -14,25 +14,37 @@ from attrs import asdict, fields, frozen
 
 from aiocircle.download.outputs import records_of
 from aiocircle.errors import StoreError
+from aiocircle.given import check_path
 
 T = TypeVar("T")
 
 LEDGER = "ledger.sqlite"
-VERSION = 2
+VERSION = 3
+LAYOUTS_ONLY = 2  # which kept of a run's choice no more than the template of names
 
 _SOURCE = """
     slug TEXT, pipeline INTEGER, workflow TEXT, workflow_name TEXT, branch TEXT, job INTEGER, job_name TEXT,
     node INTEGER, path TEXT, address TEXT"""
-SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS files (
+_FILE = f"""
     id INTEGER PRIMARY KEY, target TEXT NOT NULL UNIQUE, artifact TEXT NOT NULL, {_SOURCE},
-    size INTEGER NOT NULL, validator TEXT, sha256 TEXT, began REAL, ended REAL, inode INTEGER);
+    size INTEGER NOT NULL, validator TEXT, sha256 TEXT, began REAL, ended REAL, inode INTEGER"""
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS files ({_FILE});
+CREATE TABLE IF NOT EXISTS replaced ({_FILE});
+CREATE TRIGGER IF NOT EXISTS replacing BEFORE UPDATE OF artifact ON files
+WHEN OLD.inode IS NULL AND NEW.inode IS NOT NULL
+BEGIN INSERT OR REPLACE INTO replaced SELECT * FROM files WHERE id = OLD.id; END;
+CREATE TRIGGER IF NOT EXISTS not_replaced AFTER DELETE ON files WHEN OLD.inode IS NOT NULL
+BEGIN
+    INSERT INTO files SELECT * FROM replaced WHERE target = OLD.target;
+    DELETE FROM replaced WHERE target = OLD.target;
+END;
 CREATE TABLE IF NOT EXISTS failures (
     id INTEGER PRIMARY KEY, artifact TEXT NOT NULL UNIQUE, target TEXT NOT NULL, {_SOURCE},
-    code TEXT NOT NULL, reason TEXT NOT NULL, ended REAL NOT NULL, layout TEXT);
+    code TEXT NOT NULL, reason TEXT NOT NULL, ended REAL NOT NULL, choice TEXT);
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unnamed ON files (id) WHERE inode IS NOT NULL;
-"""
+"""  # noqa: S608 -- columns of ours
 FIRST_VERSION = ("target", "artifact", "size")
 _IDENTITY = re.compile(r"(.+)#(\d+)/(\d+)/(.*)", re.DOTALL)
 
@@ -115,7 +127,7 @@ class Failed:
         code: The error's code.
         reason: Why, in words.
         ended: Seconds since the epoch.
-        layout: The template of names, for what a listing would have named.
+        choice: What the run in which it failed would have fetched; see `aiocircle.download.choice`.
     """
 
     source: Source
@@ -123,7 +135,7 @@ class Failed:
     code: str
     reason: str
     ended: float
-    layout: str | None = None
+    choice: str | None = None
 
 
 SOURCE_COLUMNS = tuple(attribute.name for attribute in fields(Source))
@@ -144,10 +156,12 @@ class Records:
         state: Where the records of a bucket lie; ``None`` for the usual place.
 
     Raises:
+        ConfigurationError: The output is no path.
         StoreError: There is no ledger, or it cannot be read.
     """
 
     def __init__(self, output: str | Path, state: Path | None = None) -> None:
+        check_path(output, "the output")
         self.path = records_of(str(output), state) / LEDGER
 
     def __enter__(self) -> Self:
@@ -179,6 +193,14 @@ class Records:
         """Yield the files, in the order in which their names were first used."""
         return self._all("files", _stored_in)
 
+    def unsettled(self) -> frozenset[str]:
+        """Return the names of those files that had not surely got them when a run was killed, or have not yet."""
+        with self._explained():
+            if "inode" not in self._columns_of("files"):
+                return frozenset()
+            found = self._rows.execute("SELECT target FROM files WHERE inode IS NOT NULL")
+            return frozenset(str(row["target"]) for row in found)
+
     def failed(self) -> Iterator[Failed]:
         """Yield what could not be had, in the order in which it failed first."""
         return self._all("failures", _failed_in)
@@ -203,7 +225,7 @@ class Records:
 
 
 _STORED = ("target", "size", "validator", "sha256", "began", "ended")
-_FAILED = ("target", "code", "reason", "ended", "layout")
+_FAILED = ("target", "code", "reason", "ended")
 
 
 def _stored_in(row: sqlite3.Row) -> Stored:
@@ -213,7 +235,8 @@ def _stored_in(row: sqlite3.Row) -> Stored:
 
 
 def _failed_in(row: sqlite3.Row) -> Failed:
-    return Failed(source=_source_of(row), **{name: row[name] for name in _FAILED})
+    choice = row["choice" if "choice" in row.keys() else "layout"]  # noqa: SIM118 -- a row is no mapping
+    return Failed(source=_source_of(row), choice=choice, **{name: row[name] for name in _FAILED})
 
 
 def _source_of(row: sqlite3.Row) -> Source:
@@ -230,7 +253,7 @@ def manifest(records: Records) -> Iterator[str]:
         yield _line("stored", values)
     for failed in records.failed():
         values = asdict(failed)
-        del values["layout"]
+        del values["choice"]
         yield _line("failed", values)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from aiocircle.crawl.fanout import ListingFailed, Skipped
+from aiocircle.crawl.seen import Seen
 from aiocircle.errors import AioCircleError, NotFoundError, PartialDownloadError
 from aiocircle.ratelimit.limiter import LimiterTotals
 
@@ -80,6 +81,7 @@ class Report:
         failures: The failed ones, the first ten thousand of them.
         altered: Those whose name was altered to be safe or unique, the first ten thousand of them.
         stopped_by: The error that ended the run early: the token was refused, the disk is full.
+        nothing_matched: What filters passed over, in words, if they left nothing.
     """
 
     output: str
@@ -100,6 +102,7 @@ class Report:
     failures: Sequence[ItemOutcome]
     altered: Sequence[ItemOutcome]
     stopped_by: AioCircleError | None = None
+    nothing_matched: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -126,9 +129,9 @@ class Report:
         if self.stopped_by is not None:
             raise self.stopped_by
         if self.failed:
+            of = self.failed + self.files + self.present + self.planned
             raise PartialDownloadError(
-                f"{self.failed} of {self.failed + self.files + self.present} items failed, the first with: "
-                f"{self.failures[0].reason}",
+                f"{self.failed} of {of} items failed, the first with: {self.failures[0].reason}",
                 report=self,
                 hint="run the same command again: what is complete is kept",
             )
@@ -148,6 +151,7 @@ class Tally:
     skipped_why: Counter[str] = field(factory=Counter)
     failures: list[ItemOutcome] = field(factory=list)
     altered: list[ItemOutcome] = field(factory=list)
+    seen: Seen = field(factory=Seen)
 
     def add(self, outcome: ItemOutcome) -> None:
         """Count an outcome."""
@@ -191,4 +195,5 @@ class Tally:
             failures=tuple(self.failures),
             altered=tuple(self.altered),
             stopped_by=stopped_by,
+            nothing_matched=None if self.counts.keys() - {"skipped"} else self.seen.in_words(),
         )

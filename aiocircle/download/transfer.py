@@ -19,7 +19,6 @@ from attrs import define, field
 
 from aiocircle.bulk.inflow import Inflow
 from aiocircle.download.body import LONGEST, Body, announces_digest
-from aiocircle.download.filters import ANY_SIZE, SizeRange
 from aiocircle.download.intake import Intake
 from aiocircle.download.items import Item
 from aiocircle.download.ledger import Ledger
@@ -57,7 +56,6 @@ class Transfer:
         ended: Told what became of each artifact that was taken on.
         small: Where small files go.
         intake: How many large bodies are received at a time.
-        sizes: Which sizes are wanted.
         longest: Bytes at which a body whose length nobody announced is given up.
         arrived: Told the seconds from each request to its first byte, and the size announced.
         refused: Told that a host pushed back.
@@ -72,7 +70,6 @@ class Transfer:
     ended: Ended
     small: SmallFiles
     intake: Intake
-    sizes: SizeRange = ANY_SIZE
     longest: int = field(default=LONGEST, kw_only=True)
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
@@ -98,7 +95,7 @@ class Transfer:
         async def consume(answer: Answer) -> None:
             if not answer.tries:
                 self.arrived(time.monotonic() - asked, answer.size)
-            self.sizes.check_head(answer)
+            item.choice.sizes.check_head(answer)
             if is_page_instead(item.placed.path.name, answer.headers, home=answer.home):
                 raise IntegrityError("the host sent a web page in the file's place", hint=PAGE_HINT)
             if kept is None and self._take_whole(item, answer, began):

@@ -66,9 +66,11 @@ def verify(output: str | Path, state: Path | None = None) -> Iterator[Verified]:
         ExitStack() as leaving,
     ):
         leaving.callback(stopped.set)  # or whoever goes away would wait until large files are read to their ends
-        stored = records.stored()
+        stored, unsettled = records.stored(), records.unsettled()
         while batch := list(islice(stored, AT_ONCE)):
-            yield from readers.map(lambda one: _verified(read, one), batch)
+            for found in readers.map(lambda one: _verified(read, one), batch):
+                if found.ok or found.target not in unsettled:  # else it never got its name
+                    yield found
         for failed in records.failed():
             source = failed.source
             name = f"the listing of {source.identity}" if source.path is None else source.path or source.identity

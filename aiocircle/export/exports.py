@@ -56,6 +56,7 @@ from aiocircle.export.rows import (
     WorkflowSummaryRow,
 )
 from aiocircle.export.tables import TABLES, Table
+from aiocircle.given import check_path
 from aiocircle.pagination import Page, Paginator
 from aiocircle.resource import Resource
 from aiocircle.session import Session
@@ -175,6 +176,7 @@ class Exports(Resource):
         Raises:
             ConfigurationError: A dataset or a project cannot be.
         """
+        check_path(to, "the output")
         names = parse_datasets((datasets,) if isinstance(datasets, str) else datasets)
         return Export(self._session, Selection(projects, all=True).projects, names, to, options or ExportOptions())
 

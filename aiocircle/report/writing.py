@@ -22,6 +22,7 @@ from aiocircle.download.replacing import replacing
 from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.rows import RawRow
 from aiocircle.export.tables import TABLES
+from aiocircle.given import check_path
 from aiocircle.report.amounts import moment, shown
 from aiocircle.report.credits import credit_section
 from aiocircle.report.database import Database
@@ -73,6 +74,8 @@ def write_report(directory: str | Path, to: str | Path) -> Written:
         ConfigurationError: The package jinja2 is not there.
         StoreError: There is neither, one cannot be read, or the page cannot be written.
     """
+    check_path(directory, "the directory")
+    check_path(to, "the page's file")
     output, to = str(directory), Path(to)
     template = _template()
     own = records_of(output)

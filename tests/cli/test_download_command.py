@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aiocircle.cli import progress as shown
 from aiocircle.testing import DEFAULT_TOKEN, FakeArtifact, Simulator, World
 from aiocircle.testing.pytest_plugin import CircleciFactory
 from aiocircle.testing.records import Job
@@ -273,8 +274,47 @@ def test_lines_of_json_are_json_whatever_is_taken_out_of_them(
     world.add_job(SLUG, 3, [FakeArtifact(name, size=3) for name in ('a?token="x"', "b?sig=hush", "../?token=")])
     result = aiocircle("download", SLUG, "--job", 3, "--host", circleci_factory(world).url, "--json")
     *items, report = _objects(result)
-    assert {one["path"] for one in items} == {'a?token="x"', "b?sig=***", "../?token="}
     assert report["failed"] == 1
+    assert len(items) == 3
+
+
+def test_names_are_as_they_are_in_json_whatever_they_look_like_but_for_the_token(
+    aiocircle: Run, circleci_factory: CircleciFactory, tmp_path: Path
+) -> None:
+    """Or a program could not open the files; reasons and addresses lose what looks like a secret."""
+    names = ["a&token=abc", "b?sig=hush/password=x", "c?authorization: Bearer you", f"d/{DEFAULT_TOKEN}", "../?token=t"]
+    world = World(pipelines=0)
+    world.add_job(SLUG, 3, [FakeArtifact(name, size=3) for name in names])
+    circleci = circleci_factory(world)
+    circleci.faults.add("forbidden-403", match="hush")
+    result = aiocircle("download", SLUG, "--job", 3, "--host", circleci.url, "-o", "out&key=1", "--json")
+    *items, report = _objects(result)
+    assert {one["path"] for one in items} == {*names[:3], "d/***", names[4]}
+    assert {one["target"] for one in items if one["status"] == "stored"} == {
+        f"0/{names[0]}",
+        f"0/{names[2]}",
+        "0/d/***",
+    }
+    assert (tmp_path / report["output"] / "0" / names[0]).is_file()
+    assert "?token=***" in next(one["reason"] for one in items if one["path"] == names[4])
+    assert DEFAULT_TOKEN not in result.stdout + result.stderr
+    verified = _objects(aiocircle("verify", "out&key=1", "--json"))
+    assert f"0/{names[2]}" in {one["target"] for one in verified if one["type"] == "file"}
+
+
+def test_a_dry_run_counts_what_it_names_among_what_did_not_fail(
+    aiocircle: Run, circleci_factory: CircleciFactory
+) -> None:
+    world = World(pipelines=0)
+    world.add_job(SLUG, 3, [FakeArtifact(name, size=3) for name in ("a", "b", "..")])
+    result = aiocircle("download", SLUG, "--job", 3, "--host", circleci_factory(world).url, "--dry-run")
+    assert result.returncode == 9
+    assert "1 of 3 items failed" in result.stderr
+
+
+def test_who_fetches_nothing_is_not_told_how_much_of_it_is_done() -> None:
+    progress = shown.Progress(fetches=False, found=12)
+    assert shown.line(progress, progress.began + 1) == "12+ files found"
 
 
 def test_a_reader_that_goes_away_ends_the_run_quietly(

@@ -160,6 +160,40 @@ def test_retry_goes_below_pipelines_and_workflows_that_could_not_be_listed(
     assert run("retry", out).stdout == "nothing failed\n"
 
 
+@pytest.mark.parametrize("place", ["/artifacts", "/job$", "/workflow$", "/20/artifacts"])
+def test_retry_of_listings_fetches_what_the_run_would_have_fetched_and_nothing_else(
+    run: Run, simulator: Simulator, tmp_path: Path, place: str
+) -> None:
+    stored = [FakeArtifact(name, node, size=size) for node in (0, 1) for name, size in (("a.xml", 9), ("b.xml", 99))]
+    first = simulator.world.add_job(SLUG, 20, [*stored, FakeArtifact("c.txt", 1, size=1)], name="test")
+    simulator.world.add_job(SLUG, 21, [FakeArtifact("a.xml", 1, size=9)], name="build", beside=first)
+    simulator.world.add_job(SLUG, 22, [FakeArtifact("a.xml", 1, size=9)], name="test", status="failed", beside=first)
+    flags = ["--include", "*.xml", "--node", 1, "--max-size", 50, "--job-name", "te*", "--status", "success"]
+    out = tmp_path / "out"
+    simulator.faults.add("500", match=place)
+    more = ["--layout", "kept/{path}", "-o", out, "--retries", 0]
+    assert run("download", SLUG, "--all", *flags, *more).returncode == 9
+    assert run("retry", out, "--retries", 0).returncode == 9, "what fails again keeps what it was chosen by"
+    simulator.faults.clear()
+    assert run("download", SLUG, "--job", 7, "-o", out).returncode == 0, "whatever other runs want"
+    done = run("retry", out)
+    assert (done.returncode, "fetched     1 file" in done.stdout) == (0, True), done.stdout
+    assert [path.name for path in (out / "kept").iterdir()] == ["a.xml"]
+    assert "smaller" not in done.stdout
+    assert run("retry", out).stdout == "nothing failed\n"
+
+
+def test_retry_keeps_to_the_sizes_of_the_run(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    simulator.faults.add("forbidden-403", match="/d/")
+    out = tmp_path / "out"
+    assert run("download", SLUG, "--job", 7, "-o", out, "--max-size", "100k").returncode == 9
+    simulator.faults.clear()
+    done = run("retry", out)
+    assert (done.returncode, "1: larger than 102400 bytes" in done.stdout) == (0, True), done.stdout
+    assert not (out / "1/d/large.bin").exists()
+    assert run("retry", out).stdout == "nothing failed\n"
+
+
 def test_a_second_download_settles_what_failed_as_well(run: Run, simulator: Simulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
     simulator.faults.add("forbidden-403", 1, match="/d/")

@@ -51,6 +51,29 @@ def test_filters_narrow_what_is_selected(names: Callable[..., set[str]]) -> None
     assert sum(map(len, parts)) == len(everything)
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--status", "sucess"], "statuses "),
+        (["--job-name", "biuld"], "jobs "),
+        (["--workflow-name", "biuld-and-test"], "workflows build-and-test were seen"),
+        (["--node", 99], "nodes 0"),
+        (["--include", "*.nothing"], "paths "),
+    ],
+)
+def test_where_nothing_matched_it_is_said_what_was_there(
+    aiocircle: Run, simulator: Simulator, flags: list[str], words: str
+) -> None:
+    whole = ("download", SLUG, "--all", "--host", simulator.url)
+    for how in (["-o", "out"], ["--dry-run"], ["--plan", "plan.jsonl"]):
+        done = aiocircle(*whole, *flags, *how)
+        assert done.returncode == 0
+        assert f"nothing matched: {words}" in done.stdout + done.stderr
+    *_, report = aiocircle(*whole, *flags, "--json").stdout.splitlines()
+    assert json.loads(report)["nothing_matched"].endswith(" were seen")
+    assert "nothing matched" not in aiocircle(*whole, "--status", "success", "--status", "nothing").stdout
+
+
 def test_projects_come_from_arguments_and_a_file(names: Callable[..., set[str]], tmp_path: Path) -> None:
     layout = ("--layout", "{project}/{job_number}/{node_index}/{path}")
     both = names(SLUG, OTHER, "--all", *layout)

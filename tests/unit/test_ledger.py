@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from aiocircle.download.choice import choice_in
 from aiocircle.download.ledger import BATCH, Ledger
 from aiocircle.download.paths import SafePath
 from aiocircle.download.records import VERSION, Failed, Records, Source, Stored
+from aiocircle.download.verify import verify
 from aiocircle.errors import StoreError
 
 A = SafePath(("0", "a.txt"))
@@ -84,6 +86,46 @@ def test_a_kill_around_a_rename_costs_no_finished_file_and_makes_no_unfinished_o
     assert [row[0] for row in rows(own(tmp_path))] == ["named"]
 
 
+def test_what_never_got_its_name_is_not_missing(tmp_path: Path) -> None:
+    """A killed run announced it and did not come to the rename; what did get its name is verified nonetheless."""
+    (tmp_path / "named").write_bytes(b"12345")
+    ledger = Ledger(own(tmp_path)).__enter__()
+    for name in ("named", "unnamed"):
+        ledger.announce([(stored(SafePath((name,)), name, 5), (tmp_path / "named").stat().st_ino)])
+    ledger._rows.close()
+    assert [one.target for one in verify(tmp_path)] == ["named"]
+    with Ledger(own(tmp_path)):
+        pass
+    (tmp_path / "named").unlink()
+    assert [(one.target, one.status) for one in verify(tmp_path)] == [("named", "missing")]
+
+
+def test_what_did_not_get_its_name_leaves_the_file_of_that_name_its_row(tmp_path: Path) -> None:
+    """Killed before the rename, or refused by the disk: what stands there is what was recorded before."""
+    (tmp_path / "a").write_bytes(b"12345")
+    name = SafePath(("a",))
+    with Ledger(own(tmp_path)) as ledger:
+        ledger.add(stored(name, "first", 5))
+    for attempt in range(2):
+        ledger = Ledger(own(tmp_path)).__enter__()
+        ledger.announce([(stored(name, f"killed-{attempt}", 7), 1)])
+        ledger._rows.close()
+        with Ledger(own(tmp_path)) as ledger:
+            assert ledger.size_of(name, identity("first")) == 5
+            with suppress(LookupError), ledger.naming(stored(name, "refused", 9)) as naming:
+                naming.announce(1)
+                raise LookupError
+            assert ledger.size_of(name, identity("first")) == 5
+    with Ledger(own(tmp_path)) as ledger, ledger.naming(stored(name, "second", 5)) as naming:
+        naming.announce((tmp_path / "a").stat().st_ino)
+    ledger = Ledger(own(tmp_path)).__enter__()
+    ledger.announce([(stored(name, "third", 5), (tmp_path / "a").stat().st_ino)])
+    ledger._rows.close()  # after the rename
+    with Ledger(own(tmp_path)):
+        pass
+    assert rows(own(tmp_path)) == [("a", identity("third"), 5)]
+
+
 def test_a_rename_that_failed_leaves_no_row_and_one_that_succeeded_is_confirmed(tmp_path: Path) -> None:
     with Ledger(own(tmp_path)) as ledger:
         with suppress(LookupError), ledger.naming(stored(A, "x", 5)) as naming:
@@ -98,7 +140,7 @@ def test_a_rename_that_failed_leaves_no_row_and_one_that_succeeded_is_confirmed(
 
 def test_a_failure_is_recorded_until_the_artifact_is_had(tmp_path: Path) -> None:
     source = Source(slug="gh/acme/web", job=1, node=0, path="x", address="https://host.invalid/x")
-    failed = Failed(source=source, target=str(A), code="server", reason="it was down", ended=1.5, layout="{path}")
+    failed = Failed(source=source, target=str(A), code="server", reason="it was down", ended=1.5, choice="{}")
     listing = Failed(source=Source(slug="gh/acme/web", job=2), target="", code="gone", reason="expired", ended=2)
     with Ledger(own(tmp_path)) as ledger:
         ledger.fail(failed)
@@ -121,6 +163,21 @@ def first_version(directory: Path, *files: tuple[str, str, int]) -> None:
     connection.execute("PRAGMA user_version=1")
     connection.commit()
     connection.close()
+
+
+def test_a_ledger_that_kept_layouts_only_is_read_as_it_is_and_adopted_by_the_next_run(tmp_path: Path) -> None:
+    failed = Failed(source=Source(slug="s", job=2), target="", code="gone", reason="?", ended=2, choice="kept/{path}")
+    with Ledger(own(tmp_path)) as ledger:
+        ledger.fail(failed)
+    connection = sqlite3.connect(own(tmp_path) / "ledger.sqlite")
+    connection.executescript("ALTER TABLE failures RENAME COLUMN choice TO layout; PRAGMA user_version=2")
+    connection.close()
+    for _ in range(2):
+        with Records(tmp_path) as records:
+            assert list(records.failed()) == [failed]
+        with Ledger(own(tmp_path)):
+            pass
+    assert choice_in(failed.choice).layout.template == "kept/{path}"
 
 
 def test_a_ledger_of_the_first_version_is_read_as_it_is_and_adopted_by_the_next_run(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, Protocol, Self
 
 from aiocircle.errors import ConfigurationError
 from aiocircle.export.tables import Table
+from aiocircle.given import check_path
 
 Grain = Literal["table", "month", "day", "row"]
 Compression = Literal["gzip", "zstd"]
@@ -146,6 +147,7 @@ def open_sink(
     Raises:
         ConfigurationError: There is no such format, it has no such setting, or a package that it needs is missing.
     """
+    check_path(directory, "the directory")
     given = {"compression": compression, "partition": partition, "for_spreadsheets": for_spreadsheets, "sync": sync}
     settings = {name: value for name, value in given.items() if value}
     if format not in _HOMES:
