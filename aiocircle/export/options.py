@@ -39,7 +39,7 @@ class ExportOptions:
         sync: Flush files to the disk before they get their names, against loss of power.
         raw: Items as the host gave them in place of typed columns.
         look_back: How much further back than it has to a run looks for reruns of older pipelines. Those of still older
-            ones are missed if they begin and end between two runs.
+            ones that had come to their end are missed.
         reporting_window: Of Insights' metrics: ``last-7-days`` and so on. Those of other windows and branches stay.
 
     Raises:

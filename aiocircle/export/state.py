@@ -324,12 +324,15 @@ class State:
     def _begin_run(self, now: datetime, datasets: str) -> int:
         """Return the number of a new run, or of one of the last hours that was broken off and goes on.
 
-        One of other datasets does not: what it has seen is complete for its own only.
+        One of other datasets does not: what it has seen is complete for its own only. Of what failed in one that goes
+        on it has seen nothing.
         """
         with self._database.transaction():
             known = dict(self._database.run("SELECT name, value FROM about WHERE name LIKE 'run%'"))
             began = _maybe_time(known.get("run_began"))
             if began is not None and now - began < GOES_ON and known.get("run_of") == datasets:
+                failed = "UPDATE _pipelines SET run = 0 WHERE run = ? AND is_open AND is_open & ~covered"
+                self._database.run(failed, (known["run"],))  # or it would end without what may be there by now
                 return int(known["run"])
             run = int(known.get("run", 0)) + 1
             values = [("run", str(run)), ("run_began", _maybe_text(now) or ""), ("run_of", datasets)]

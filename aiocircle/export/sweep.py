@@ -12,8 +12,8 @@ Pipelines can only be listed from the newest on, page by page, and when one was 
 * A rerun adds a workflow to an old pipeline. So a sweep looks some days further back than it would have to, and lists
   the workflows there once more; jobs of workflows that have ended are not listed again. Where it is the first one of
   its datasets, and others had brought these, it looks back from the newest pipeline of those. It also sees what became
-  of pipelines that were still being set up. Nothing tells of reruns of older pipelines: such as begin and end between
-  two sweeps are missed, until one looks back far enough.
+  of pipelines that were still being set up. Nothing tells of reruns of older pipelines that had come to their end: they
+  are missed, until a sweep for the same datasets looks back far enough.
 * Pipelines of which more may come, as their workflows had not ended or something of them failed, are looked at again
   in every run, however old they are, until the host has forgotten them.
 """

@@ -135,9 +135,6 @@ class ChangingHost:
     def workflows(self) -> list[Workflow]:
         return [one for pipelines in self.projects.values() for p in pipelines for one in p.workflows]
 
-    def newest(self, slug: str) -> datetime:
-        return max((one.created_at for one in self.projects[slug]), default=BEGIN)
-
     # --- a session ----------------------------------------------------------------------------------------------------
 
     @property

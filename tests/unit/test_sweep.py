@@ -107,6 +107,7 @@ async def sweep(
     *,
     pages: int | None = None,
     still_open: frozenset[int] = frozenset(),
+    failed: frozenset[int] = frozenset(),
     bits: int = BITS,
 ) -> list[int]:
     """Carry out one run, and return the pipelines below which it looked."""
@@ -127,13 +128,14 @@ async def sweep(
         elif one.goes_on:
             number = one.pipeline.number or 0
             looked.append(number)
-            collected.pipelines.append(mark(one, is_open=number in still_open))
+            is_broken = number in failed
+            collected.pipelines.append(mark(one, is_open=is_broken or number in still_open, is_broken=is_broken))
     state.save(collected)
     state.end_run()
     return looked
 
 
-def mark(found: PipelineFound, *, is_open: bool) -> PipelineMark:
+def mark(found: PipelineFound, *, is_open: bool, is_broken: bool) -> PipelineMark:
     pipeline = found.pipeline
     return PipelineMark(
         id=str(pipeline.id),
@@ -143,7 +145,7 @@ def mark(found: PipelineFound, *, is_open: bool) -> PipelineMark:
         branch=None,
         state="created",
         datasets=BITS,
-        covered=BITS,
+        covered=0 if is_broken else BITS,
         is_open=is_open,
     )
 
@@ -278,6 +280,21 @@ def test_a_run_that_goes_on_does_not_look_again_at_what_it_has_seen(tmp_path: Pa
         second = await sweep(history, state, Period())
         assert sorted([*first, *second]) == list(range(30)), "each once, the open one included"
         state.close()
+
+    drive(carry_out())
+
+
+def test_a_run_that_goes_on_asks_again_for_what_failed_before_it_was_broken_off(tmp_path: Path) -> None:
+    async def carry_out() -> None:
+        history = History(list(range(30)))
+        state = open_state(tmp_path)
+        assert 25 in await sweep(history, state, Period(), pages=4, failed=frozenset({25}))
+        state.close()
+        for expected in ([25], []):
+            state = open_state(tmp_path)
+            found = await sweep(history, state, Period(look_back=timedelta()))
+            assert [one for one in found if 18 <= one < 29] == expected, "although it is above the page it goes on from"
+            state.close()
 
     drive(carry_out())
 
