@@ -22,6 +22,8 @@ def main() -> int:
     run = _imported()
     try:
         return run()
+    except KeyboardInterrupt:  # in the moments before the app turns it into a sentence, and after
+        return CANCELLED
     finally:
         gc.freeze()
 
