@@ -9,36 +9,38 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 BETWEEN_LOOKS = 10_000  # objects; usual are 700
 CANCELLED = 6  # ``exits.ExitCode.CANCELLED``, which is not imported yet
+STOPPED = b"aiocircle: stopped\n"
 
 
 def main() -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code.
+
+    Until a command says otherwise (``cli.interrupts``), Ctrl-C and SIGTERM end the process at once: it has done nothing
+    yet, and while Python imports, it drops a ``KeyboardInterrupt`` here and there, or prints a traceback that tells
+    nobody anything.
+    """
     gc.set_threshold(BETWEEN_LOOKS)
-    run = _imported()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    from aiocircle.cli.app import main as run  # noqa: PLC0415 -- this is what brings the objects
+
     try:
         return run()
-    except KeyboardInterrupt:  # in the moments before the app turns it into a sentence, and after
+    except KeyboardInterrupt:  # behind what turns it into a sentence
         return CANCELLED
     finally:
         gc.freeze()
-
-
-def _imported() -> Callable[[], int]:
-    """Return the command. Ctrl-C and SIGTERM end its import quietly: a traceback of that tells nobody anything."""
-    usual = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
-    from aiocircle.cli.app import main as run  # noqa: PLC0415 -- this is what brings the objects
-
-    for number, handler in usual.items():
-        signal.signal(number, handler)
-    return run
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to do but to end
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
+    with suppress(OSError):
+        os.write(2, STOPPED)
     os._exit(CANCELLED)
 
 

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -157,7 +156,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     prepare()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is an event loop
     _quieten()
     try:
         return _explained(lambda: _run(given), wants_traceback=_is_very_verbose(given))

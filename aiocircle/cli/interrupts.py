@@ -19,6 +19,12 @@ PATIENCE = 1.6  # seconds for an orderly end; two are promised
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def interruptible() -> None:
+    """Make both signals a ``KeyboardInterrupt`` from here on: for work without a loop that has files to close."""
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+
+
 def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
     """Run a coroutine as the program, and return its exit code; a signal cancels it once.
 
@@ -34,20 +40,12 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
         return await main()
 
     coroutine = guarded()
-    for number in SIGNALS:
-        signal.signal(number, _end_early)
     try:
         return asyncio.run(coroutine)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
         coroutine.close()  # or one that a signal kept from its first step would warn that nobody awaited it
-
-
-def _end_early(_signal: int, _frame: FrameType | None) -> Never:
-    """End while the loop is being made: nothing has begun, and an exception would leave half a loop that complains."""
-    os.write(2, b"aiocircle: stopped\n")
-    _end_now()
 
 
 def _interrupt(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from aiocircle.cli.exits import ExitCode
+from aiocircle.cli.interrupts import interruptible
 from aiocircle.cli.output import Output
 from aiocircle.cli.settings import FILES
 from aiocircle.download.records import Records
@@ -22,6 +23,7 @@ def manifest(
     ] = None,
 ) -> ExitCode:
     """Print a JSON object for every artifact in DIR: project, pipeline, job, node, address, size, SHA-256, times."""
+    interruptible()
     with Records(directory) as records:
         if output is None:
             shown = Output()

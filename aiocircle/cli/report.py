@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from aiocircle.cli.exits import ExitCode
+from aiocircle.cli.interrupts import interruptible
 from aiocircle.cli.output import Output, binary
 from aiocircle.cli.settings import FILES, FLAT, USUAL_DISPLAY, Display
 from aiocircle.report import write_report
@@ -23,6 +24,7 @@ def report(
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
     """Write an HTML page about the export or the download in DIR: one file, which works anywhere and asks nobody."""
+    interruptible()
     shown = Output(quiet=display.quiet, as_json=display.as_json)
     written = write_report(directory, output)
     sources = [name for name, there in (("export", written.has_export), ("download", written.has_download)) if there]

@@ -7,6 +7,7 @@ from attrs import asdict
 from cyclopts import Parameter
 
 from aiocircle.cli.exits import ExitCode
+from aiocircle.cli.interrupts import interruptible
 from aiocircle.cli.output import Output, binary, counted, fit
 from aiocircle.cli.settings import FLAT, USUAL_DISPLAY, Display
 from aiocircle.download.again import missing_in
@@ -22,6 +23,7 @@ def verify(
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
     """Read every file in DIR again and compare it with the SHA-256 that it had when it was fetched."""
+    interruptible()
     output = Output(quiet=display.quiet, as_json=display.as_json)
     finished = missing_in(directory).finished
     counts: Counter[str] = Counter()
