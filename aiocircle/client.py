@@ -31,6 +31,7 @@ from aiocircle.download.report import ItemOutcome, Report
 from aiocircle.errors import ConfigurationError
 from aiocircle.events import EventHandler, guarded, ignore
 from aiocircle.nearby import Reach
+from aiocircle.proxies import Proxies
 from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
@@ -68,7 +69,8 @@ class Client(Namespaces):
         session: An aiohttp session to use as it is; it is never closed. aiohttp itself repeats some requests once,
             which only a session of our own can prevent. Its default headers and cookies go wherever it
             sends them, and its connector decides what names may lead to.
-        trust_env: Use the environment's proxies.
+        trust_env: Go through the proxies that ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` name. ``~/.netrc`` is
+            never read, and this machine is asked without a proxy.
         allow_http: Let the token travel unencrypted to a host that is not this machine.
         on_event: Receives every event, in the event loop. What it raises is logged and changes nothing.
         clock: Where time comes from.
@@ -77,7 +79,7 @@ class Client(Namespaces):
             Without it the budget is this client's own.
 
     Raises:
-        ConfigurationError: The token, the host or the limiter is malformed.
+        ConfigurationError: The token, the host, the limiter or a proxy is malformed.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class Client(Namespaces):
         self._retry = retry or RetryPolicy()
         self._max_wait = max_wait
         self._given_session = session
-        self._trust_env = trust_env
+        self._proxies = Proxies.of_environment() if trust_env else Proxies()
         self._on_event = guarded(on_event)
         self._clock = clock or SystemClock()
         self._shared = None if limiter is None else _parse_store(limiter)
@@ -130,7 +132,7 @@ class Client(Namespaces):
         )
         reach = Reach(urlsplit(self.host).hostname or "")
         self._session = session = Session(
-            Transport(self._given_session, trust_env=self._trust_env, reach=reach),
+            Transport(self._given_session, proxies=self._proxies, reach=reach),
             limiter,
             origin=self.host,
             token=self._token,

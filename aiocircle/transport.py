@@ -14,7 +14,6 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
-from urllib.request import getproxies
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -26,7 +25,6 @@ from aiocircle.bulk.inflow import Inflow
 from aiocircle.bulk.line import DripError, OverrunError, Reply
 from aiocircle.errors import (
     AioCircleError,
-    ConfigurationError,
     ConnectError,
     DeadlineError,
     InterruptedBodyError,
@@ -35,6 +33,7 @@ from aiocircle.errors import (
     closed_in_use,
 )
 from aiocircle.nearby import Reach
+from aiocircle.proxies import PROXY_HINT, Proxies
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.resolver import NearbyAddressError, Resolver
 
@@ -44,7 +43,6 @@ DRAIN_SECONDS = 1.0  # worth waiting for them; a new connection costs less than 
 NEARBY_HINT = "whoever wrote the address may want this machine to ask for what only it can have; look at the address"
 TLS_HINT = "is there a proxy or a portal in between? a private authority is trusted by SSL_CERT_FILE"
 PLAIN_HINT = "does it speak http without TLS? then its address begins with http://"
-PROXY_HINT = "the environment names it (https_proxy, http_proxy): are its address, user and password right?"
 FIRST_SERVER_ERROR = 500
 CONNECT_HINTS = {
     errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
@@ -216,24 +214,31 @@ class Transport:
 
     Args:
         session: The caller's, which is used as it is and never closed; ``None`` for one of our own.
-        trust_env: Use the proxies (and netrc) of the environment; a plain-http proxy sees the token by design.
+        proxies: Those that a session of our own goes through; whoever asks an http address through one shows it the
+            token by design.
         reach: Which addresses near this machine names may lead to; ``None`` for all of them. The connector of a
             caller's session, and a proxy, resolve names by rules of their own.
     """
 
-    def __init__(self, session: aiohttp.ClientSession | None, *, trust_env: bool, reach: Reach | None = None) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession | None = None,
+        *,
+        proxies: Proxies | None = None,
+        reach: Reach | None = None,
+    ) -> None:
         self._owned = session is None
-        self._resolver = None if reach is None or not self._owned else Resolver(reach, _proxies() if trust_env else ())
+        self._proxies = proxies if proxies is not None and self._owned else Proxies()
+        self._resolver = None if reach is None or not self._owned else Resolver(reach, self._proxies.hosts)
         self._session = session or aiohttp.ClientSession(
             # How many connections there are is decided by those who ask for them, not by the pool.
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER,
             middlewares=(_send_once,),
-            trust_env=trust_env,
         )
-        # A session of the caller's may do more with a request than send it, and so may proxies.
-        self._files = Connections(self._session, READ_BUFFER) if self._owned and not trust_env else None
+        # A session of the caller's may do more with a request than send it.
+        self._files = Connections(self._session, READ_BUFFER) if self._owned else None
         self._limits: dict[tuple[Timeouts, bool], aiohttp.ClientTimeout] = {}
 
     async def __aenter__(self) -> Self:
@@ -275,19 +280,23 @@ class Transport:
         if self._session.closed:
             raise closed_in_use()
         limits = self._limits.get((timeouts, bulk)) or self._limits_of(timeouts, bulk=bulk)
+        proxy = self._proxies.on_the_way_to(url)
         response: aiohttp.ClientResponse | Reply
         try:
-            if bulk and self._files is not None and method == "GET" and body is None:
+            if bulk and self._files is not None and proxy is None and method == "GET" and body is None:
                 response = await self._files.get(url, headers, limits, timeouts.min_rate)
                 return Answer(response, url.host or "", timeouts)
             response = await self._session.request(
                 method,
                 url,
-                headers=headers,
+                # In a tunnel only the proxy's own request shows who asks; without one, the request itself does.
+                headers=headers if proxy is None or url.scheme == "https" else {**headers, **proxy.credentials},
                 data=body,
                 allow_redirects=False,
                 timeout=limits,
                 auto_decompress=not bulk,
+                proxy=None if proxy is None else proxy.address,
+                proxy_headers=None if proxy is None else proxy.credentials,
             )
         except _SentOnceError as error:
             failure = _translate(error.reason, url.host or "", timeouts)
@@ -369,17 +378,6 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
             return InterruptedBodyError(f"the connection to {host} broke: {_os_words(error)}")
         case _:
             return TransportError(f"the exchange with {host} failed ({type(error).__name__})")
-
-
-def _proxies() -> frozenset[str]:
-    """Return the hosts of the environment's proxies."""
-    try:
-        hosts = [URL(proxy if "://" in proxy else f"http://{proxy}").raw_host for proxy in getproxies().values()]
-    except ValueError:
-        pass  # whose error quotes the address, and so a password in it
-    else:
-        return frozenset(host for host in hosts if host)
-    raise ConfigurationError("a proxy that the environment names has no usable address", hint=PROXY_HINT)
 
 
 def _os_words(error: OSError) -> str:

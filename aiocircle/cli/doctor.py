@@ -112,7 +112,7 @@ async def _asked(client: "aiocircle.Client", access: Access) -> "tuple[aiocircle
     try:
         answer = await client.users.me().response()
     except (APIError, DecodeError) as error:
-        reached = Finding("host", True, f"{name} answers")
+        reached = Finding("host", True, f"{name} answers{_way_to(name)}")
         if access.token is None and isinstance(error, AuthenticationError):
             return None, [reached]
         what = "owner" if isinstance(error, AuthenticationError) else "API"
@@ -122,7 +122,7 @@ async def _asked(client: "aiocircle.Client", access: Access) -> "tuple[aiocircle
         return None, [Finding("host", False, f"{name}: {error}", hint, code_of(error))]
     user = answer.value
     return answer, [
-        Finding("host", True, f"{name} answers"),
+        Finding("host", True, f"{name} answers{_way_to(name)}"),
         Finding("API", True, f"version 2, {kind}"),
         Finding("owner", True, f"{user.name or '(no name)'} ({user.login or 'no login'}), {user.id}"),
     ]
@@ -158,19 +158,29 @@ async def _artifact_host(access: Access) -> Finding:
     """Ask the host of artifacts for nothing in particular, without the token: that it answers is enough."""
     from yarl import URL  # noqa: PLC0415 -- comes with the client
 
+    from aiocircle.proxies import Proxies  # noqa: PLC0415
     from aiocircle.transport import Timeouts, Transport  # noqa: PLC0415
 
     origin = ARTIFACT_HOST if access.host == DEFAULT_HOST else access.host
     timeouts = Timeouts(connect=access.settings.connect_timeout, stall=access.settings.stall_timeout)
     try:
-        async with Transport(None, trust_env=False) as transport:
+        async with Transport(proxies=Proxies.of_environment()) as transport:
             address = URL(f"{origin}/output/")
             answer = await transport.open("GET", address, headers={}, body=None, timeouts=timeouts, bulk=True)
             answer.close()
     except AioCircleError as error:
         hint = "artifacts are served from there; is there a proxy or a firewall in between?"
         return Finding("artifact host", False, f"{origin}: {error}", hint, code_of(error))
-    return Finding("artifact host", True, f"{origin} answers")
+    return Finding("artifact host", True, f"{origin} answers{_way_to(origin)}")
+
+
+def _way_to(origin: str) -> str:
+    from yarl import URL  # noqa: PLC0415 -- comes with the client
+
+    from aiocircle.proxies import Proxies  # noqa: PLC0415
+
+    proxy = Proxies.of_environment().on_the_way_to(URL(origin))
+    return f", through the proxy {proxy.address}" if proxy else ""
 
 
 def _problem(check: str, error: AioCircleError) -> Finding:

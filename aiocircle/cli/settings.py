@@ -166,6 +166,7 @@ class Access:
             retry=aiocircle.RetryPolicy(attempts=settings.retries + 1),
             max_wait=settings.max_wait,
             limiter=settings.limiter,
+            trust_env=True,
             **more,
         )
 

@@ -162,3 +162,14 @@ def test_an_unexpected_exception_shows_its_traceback_only_when_asked(aiocircle: 
     assert "Traceback" in loud.stderr
     assert "hush-hush" not in quiet.stderr + loud.stderr
     assert "\x1b" not in quiet.stderr + loud.stderr
+
+
+def test_the_environments_proxy_is_used(aiocircle: Run) -> None:
+    result = aiocircle("me", "--host", "https://circleci.example", "--retries", "0", HTTPS_PROXY="http://127.0.0.1:1")
+    _complains(result, ExitCode.API, "no connection to the proxy on the way to circleci.example")
+
+
+def test_a_proxy_that_nobody_here_can_speak_to_is_named_without_its_password(aiocircle: Run) -> None:
+    result = aiocircle("me", "--host", "https://circleci.example", HTTPS_PROXY="socks5://me:geheim@127.0.0.1:1")
+    _complains(result, ExitCode.VALIDATION, "of the kind socks5", "hint: ")
+    assert "geheim" not in result.stderr

@@ -1,9 +1,15 @@
-"""A proxy that stands in the way is named as one, and its password in no error."""
+"""Requests go through the environment's proxies; one that stands in the way is named, and its password in no error."""
 
+import asyncio
 import socket
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
+import aiohttp.connector
 import pytest
-from raw_host import QUICK, RawHost, opened, reply
+from raw_host import QUICK, TOKEN, RawHost, certificate, opened, reply
 from secret_exchanges import traces_of
 
 from aiocircle import Client
@@ -18,6 +24,86 @@ PASSWORD = "GEHEIM_of_the_proxy"
 def proxied(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, f"http://me:{PASSWORD}@{place}")
+
+
+class Tunnel:
+    """A proxy that leads every ``CONNECT`` to the same port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self.heads: list[Sequence[str]] = []
+        self._to = port
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.place = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head.decode().rstrip().split("\r\n"))
+        there, to = await asyncio.open_connection("127.0.0.1", self._to)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(self._pass_on(reader, to), self._pass_on(there, writer))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while received := await reader.read(1 << 16):
+            writer.write(received)
+            await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """Return a server's context, whose certificate is trusted for every name."""
+    context, trusting = certificate(tmp_path)
+    trusting.check_hostname = False
+    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
+    return context
+
+
+async def test_https_goes_through_a_tunnel_that_sees_no_token_and_whose_password_nobody_else_sees(
+    monkeypatch: pytest.MonkeyPatch, server: ssl.SSLContext
+) -> None:
+    async with RawHost(lambda asked: reply(200, b"{}"), server) as host, Tunnel(host.port) as tunnel:
+        proxied(monkeypatch, tunnel.place)
+        async with opened(API, trust_env=True) as seen:
+            assert await seen.get() == {}
+            assert await seen.bytes_of("https://files.example/x") == b"{}"
+    assert [head[0] for head in tunnel.heads] == [
+        "CONNECT circleci.example:443 HTTP/1.1",
+        "CONNECT files.example:443 HTTP/1.1",
+    ]
+    assert all(any(line.startswith("Proxy-Authorization: Basic ") for line in head) for head in tunnel.heads)
+    assert TOKEN not in repr(tunnel.heads)
+    assert [asked.headers.get("circle-token") for asked in host.asked] == [TOKEN, None]
+    assert all("proxy-authorization" not in asked.headers for asked in host.asked)
+
+
+async def test_plain_http_is_asked_of_the_proxy_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RawHost(lambda _: reply(200, b"{}")) as proxy:
+        proxied(monkeypatch, f"127.0.0.1:{proxy.port}")
+        async with opened(API.replace("https", "http"), trust_env=True, allow_http=True) as seen:
+            await seen.get()
+            await seen.bytes_of("http://files.example/x")
+    assert [asked.target for asked in proxy.asked] == ["http://circleci.example/api/v2/me", "http://files.example/x"]
+    assert all(asked.headers["proxy-authorization"].startswith("Basic ") for asked in proxy.asked)
+
+
+@pytest.mark.parametrize("trust_env", [True, False])
+async def test_this_machine_is_asked_itself_and_netrc_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trust_env: bool
+) -> None:
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login me password {PASSWORD}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    proxied(monkeypatch, "127.0.0.1:1")
+    async with RawHost(lambda _: reply(200, b"{}")) as host, opened(host.url, trust_env=trust_env) as seen:
+        await seen.get()
+        await seen.bytes_of(f"{host.url}/x")
+        assert [asked.target for asked in host.asked] == ["/api/v2/me", "/x"]
+        assert all("authorization" not in asked.headers for asked in host.asked)
 
 
 @pytest.mark.parametrize(("status", "asked"), [(407, 1), (403, 1), (502, QUICK.attempts)])
