@@ -6,6 +6,7 @@ All classes but ``BlockingClient`` and ``Listing`` are there for type checkers o
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, type_check_only
 from uuid import UUID
@@ -1329,6 +1330,7 @@ class BlockingClient:
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         max_wait: float = ...,
+        ssl_context: SSLContext | None = None,
         trust_env: bool = False,
         allow_http: bool = False,
         on_event: EventHandler = ...,

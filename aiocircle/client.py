@@ -39,6 +39,8 @@ from aiocircle.session import JSON, Session
 from aiocircle.transport import Timeouts, Transport
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from aiohttp import ClientSession
 
     from aiocircle.export.exports import Exports
@@ -69,6 +71,8 @@ class Client(Namespaces):
         session: An aiohttp session to use as it is; it is never closed. aiohttp itself repeats some requests once,
             which only a session of our own can prevent. Its default headers and cookies go wherever it
             sends them, and its connector decides what names may lead to.
+        ssl_context: Says which authorities are trusted, and which certificate is shown to a host that asks for one. By
+            default the system's authorities are trusted, or those of ``SSL_CERT_FILE``, and none is shown.
         trust_env: Go through the proxies that ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` name. ``~/.netrc`` is
             never read, and this machine is asked without a proxy.
         allow_http: Let the token travel unencrypted to a host that is not this machine.
@@ -93,6 +97,7 @@ class Client(Namespaces):
         retry: RetryPolicy | None = None,
         max_wait: float = DEFAULT_MAX_WAIT,
         session: "ClientSession | None" = None,
+        ssl_context: "SSLContext | None" = None,
         trust_env: bool = False,
         allow_http: bool = False,
         on_event: EventHandler = ignore,
@@ -108,6 +113,7 @@ class Client(Namespaces):
         self._retry = retry or RetryPolicy()
         self._max_wait = max_wait
         self._given_session = session
+        self._ssl_context = ssl_context
         self._proxies = Proxies.of_environment() if trust_env else Proxies()
         self._on_event = guarded(on_event)
         self._clock = clock or SystemClock()
@@ -132,7 +138,7 @@ class Client(Namespaces):
         )
         reach = Reach(urlsplit(self.host).hostname or "")
         self._session = session = Session(
-            Transport(self._given_session, proxies=self._proxies, reach=reach),
+            Transport(self._given_session, proxies=self._proxies, reach=reach, ssl_context=self._ssl_context),
             limiter,
             origin=self.host,
             token=self._token,

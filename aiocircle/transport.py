@@ -218,6 +218,7 @@ class Transport:
             token by design.
         reach: Which addresses near this machine names may lead to; ``None`` for all of them. The connector of a
             caller's session, and a proxy, resolve names by rules of their own.
+        ssl_context: Judges the certificates of hosts, in a session of our own; by default, the system's authorities do.
     """
 
     def __init__(
@@ -226,13 +227,16 @@ class Transport:
         *,
         proxies: Proxies | None = None,
         reach: Reach | None = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._owned = session is None
         self._proxies = proxies if proxies is not None and self._owned else Proxies()
         self._resolver = None if reach is None or not self._owned else Resolver(reach, self._proxies.hosts)
         self._session = session or aiohttp.ClientSession(
             # How many connections there are is decided by those who ask for them, not by the pool.
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, resolver=self._resolver),
+            connector=aiohttp.TCPConnector(
+                limit=0, ttl_dns_cache=300, resolver=self._resolver, ssl=ssl_context or True
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER,
             middlewares=(_send_once,),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from attrs import asdict, frozen
 
+from aiocircle.cli.authorities import trusting
 from aiocircle.cli.exits import ExitCode, code_of
 from aiocircle.cli.interrupts import run
 from aiocircle.cli.narrator import Narrator
@@ -164,7 +165,7 @@ async def _artifact_host(access: Access) -> Finding:
     origin = ARTIFACT_HOST if access.host == DEFAULT_HOST else access.host
     timeouts = Timeouts(connect=access.settings.connect_timeout, stall=access.settings.stall_timeout)
     try:
-        async with Transport(proxies=Proxies.of_environment()) as transport:
+        async with Transport(proxies=Proxies.of_environment(), ssl_context=trusting()) as transport:
             address = URL(f"{origin}/output/")
             answer = await transport.open("GET", address, headers={}, body=None, timeouts=timeouts, bulk=True)
             answer.close()

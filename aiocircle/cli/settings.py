@@ -155,7 +155,9 @@ class Access:
 
     def client(self, **more: Any) -> "aiocircle.Client":
         """Return a client with these settings, not yet open."""
-        settings = self.settings
+        from aiocircle.cli.authorities import trusting  # noqa: PLC0415 -- with TLS, which help does without
+
+        settings, ssl_context = self.settings, trusting()
         return aiocircle.Client(
             self.token,
             host=self.host,
@@ -166,6 +168,7 @@ class Access:
             retry=aiocircle.RetryPolicy(attempts=settings.retries + 1),
             max_wait=settings.max_wait,
             limiter=settings.limiter,
+            ssl_context=ssl_context,
             trust_env=True,
             **more,
         )

@@ -2,12 +2,10 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import aiohttp.connector
 import pytest
 from raw_host import QUICK, TOKEN, RawHost, certificate, opened, reply
 from secret_exchanges import traces_of
@@ -55,21 +53,14 @@ class Tunnel:
         writer.close()
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """Return a server's context, whose certificate is trusted for every name."""
-    context, trusting = certificate(tmp_path)
-    trusting.check_hostname = False
-    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
-    return context
-
-
 async def test_https_goes_through_a_tunnel_that_sees_no_token_and_whose_password_nobody_else_sees(
-    monkeypatch: pytest.MonkeyPatch, server: ssl.SSLContext
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    server, client = certificate(tmp_path)
+    client.check_hostname = False
     async with RawHost(lambda asked: reply(200, b"{}"), server) as host, Tunnel(host.port) as tunnel:
         proxied(monkeypatch, tunnel.place)
-        async with opened(API, trust_env=True) as seen:
+        async with opened(API, trust_env=True, ssl_context=client) as seen:
             assert await seen.get() == {}
             assert await seen.bytes_of("https://files.example/x") == b"{}"
     assert [head[0] for head in tunnel.heads] == [

@@ -5,8 +5,8 @@ import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import aiohttp.connector
 import anyio
 import pytest
 from raw_host import Close, Hang, Part, RawHost, certificate, opened, reply
@@ -22,12 +22,15 @@ KIB = 1024
 SIZES = [0, 1, 1000, 16 * KIB, 255 * KIB, 256 * KIB + 1, 900_000, 5_000_000]
 
 
+class Contexts(NamedTuple):
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """Return a server's context, whose certificate aiohttp trusts for once as it trusts those of authorities."""
-    context, trusting = certificate(tmp_path)
-    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
-    return context
+def tls(tmp_path: Path) -> Contexts:
+    """Return a server's context with a certificate of its own, and a client's that trusts it."""
+    return Contexts(*certificate(tmp_path))
 
 
 @pytest.fixture
@@ -43,9 +46,9 @@ def world() -> World:
     return world
 
 
-def client_of(sim: Simulator, attempts: int = 5) -> Client:
+def client_of(sim: Simulator, tls: Contexts, attempts: int = 5) -> Client:
     policy = RetryPolicy(base=0.001, attempts=attempts)
-    return Client(sim.token, host=sim.url, retry=policy, timeouts=Timeouts(stall=0.5))
+    return Client(sim.token, host=sim.url, retry=policy, timeouts=Timeouts(stall=0.5), ssl_context=tls.client)
 
 
 async def download(client: Client, out: Path) -> Report:
@@ -59,8 +62,8 @@ def assert_right(sim: Simulator, out: Path, *absent: int) -> None:
             assert (out / f"0/{size}").read_bytes() == sim.world.artifact_bytes(SLUG, 1, f"{size}")
 
 
-async def test_every_byte_arrives_and_connections_are_used_again(server: ssl.SSLContext, out: Path) -> None:
-    async with Simulator(world(), ssl_context=server) as sim, client_of(sim) as client:
+async def test_every_byte_arrives_and_connections_are_used_again(tls: Contexts, out: Path) -> None:
+    async with Simulator(world(), ssl_context=tls.server) as sim, client_of(sim, tls) as client:
         assert sim.storage_url.startswith("https://")
         report = await download(client, out)
         assert report.ok, report.failures
@@ -70,9 +73,9 @@ async def test_every_byte_arrives_and_connections_are_used_again(server: ssl.SSL
 
 @pytest.mark.parametrize("fault", ["cut-body", "cut-chunked", "stall", "stall-half", "drop", "reset"])
 async def test_what_passes_is_tried_again_and_what_arrived_is_not_fetched_twice(
-    server: ssl.SSLContext, out: Path, fault: str
+    tls: Contexts, out: Path, fault: str
 ) -> None:
-    async with Simulator(world(), ssl_context=server) as sim, client_of(sim) as client:
+    async with Simulator(world(), ssl_context=tls.server) as sim, client_of(sim, tls) as client:
         struck = sim.faults.add(fault, 1, match="/5000000", place="storage")
         report = await download(client, out)
         assert struck.struck == 1
@@ -85,10 +88,8 @@ async def test_what_passes_is_tried_again_and_what_arrived_is_not_fetched_twice(
 
 
 @pytest.mark.parametrize(("fault", "code"), [("cut-body", "interrupted"), ("stall-half", "deadline")])
-async def test_what_does_not_pass_fails_and_the_others_arrive(
-    server: ssl.SSLContext, out: Path, fault: str, code: str
-) -> None:
-    async with Simulator(world(), ssl_context=server) as sim, client_of(sim, attempts=2) as client:
+async def test_what_does_not_pass_fails_and_the_others_arrive(tls: Contexts, out: Path, fault: str, code: str) -> None:
+    async with Simulator(world(), ssl_context=tls.server) as sim, client_of(sim, tls, attempts=2) as client:
         sim.faults.add(fault, match="/(1000|5000000)", place="storage")
         report = await download(client, out)
         assert {one.code for one in report.failures} == {code}
@@ -96,9 +97,9 @@ async def test_what_does_not_pass_fails_and_the_others_arrive(
 
 
 async def test_a_cancellation_in_the_middle_of_a_large_body_leaves_nothing_behind_and_the_next_run_goes_on(
-    server: ssl.SSLContext, out: Path
+    tls: Contexts, out: Path
 ) -> None:
-    async with Simulator(world(), ssl_context=server) as sim, client_of(sim) as client:
+    async with Simulator(world(), ssl_context=tls.server) as sim, client_of(sim, tls) as client:
         held = sim.faults.add("stall-half", 1, match="/5000000")
         before = asyncio.all_tasks()
         with anyio.move_on_after(20):
@@ -127,11 +128,14 @@ def _size(file: Path) -> int:
         return 0
 
 
-async def test_bytes_behind_the_end_of_a_body_are_no_answer_to_the_next_request(server: ssl.SSLContext) -> None:
+async def test_bytes_behind_the_end_of_a_body_are_no_answer_to_the_next_request(tls: Contexts) -> None:
     """A host that says too much over a connection that is used again could answer what was not asked yet."""
     body, forged = os.urandom(600 * KIB), reply(body=b"forged")
 
-    async with RawHost(lambda asked: reply(body=body) + forged, server) as host, opened(host.url) as seen:
+    async with (
+        RawHost(lambda asked: reply(body=body) + forged, tls.server) as host,
+        opened(host.url, ssl_context=tls.client) as seen,
+    ):
         for _ in range(3):
             assert await seen.bytes_of(f"{host.url}/x") == body
 
@@ -140,15 +144,15 @@ async def test_bytes_behind_the_end_of_a_body_are_no_answer_to_the_next_request(
     ("end", "words"), [(Close, "closed the connection without an answer"), (Hang, "sent less than|sent nothing for")]
 )
 async def test_a_head_that_breaks_off_is_an_error_in_words(
-    server: ssl.SSLContext, end: type[Close] | type[Hang], words: str
+    tls: Contexts, end: type[Close] | type[Hang], words: str
 ) -> None:
     def answer(_asked: object) -> list[Part]:
         return [b"HTTP/1.1 200 OK\r\nContent-Le", end()]
 
     limits = Timeouts(stall=0.3)
     async with (
-        RawHost(answer, server) as host,
-        opened(host.url, timeouts=limits, retry=RetryPolicy(attempts=1)) as seen,
+        RawHost(answer, tls.server) as host,
+        opened(host.url, timeouts=limits, retry=RetryPolicy(attempts=1), ssl_context=tls.client) as seen,
     ):
         with pytest.raises(TransportError, match=rf"^127\.0\.0\.1 {words}"):
             await asyncio.wait_for(seen.bytes_of(f"{host.url}/x"), 10)
@@ -164,13 +168,11 @@ async def test_a_certificate_that_nobody_signed_is_final_and_says_what_to_do(tmp
     assert "SSL_CERT_FILE" in (caught.value.hint or "")
 
 
-async def test_a_large_file_comes_by_several_connections_where_one_is_the_limit(
-    server: ssl.SSLContext, out: Path
-) -> None:
+async def test_a_large_file_comes_by_several_connections_where_one_is_the_limit(tls: Contexts, out: Path) -> None:
     size = 40 * KIB * KIB
     world = World(pipelines=0)
     world.add_job(SLUG, 1, [FakeArtifact("large", size=size)])
-    async with Simulator(world, ssl_context=server, rate=size / 4) as sim, client_of(sim) as client:
+    async with Simulator(world, ssl_context=tls.server, rate=size / 4) as sim, client_of(sim, tls) as client:
         assert (await client.download(SLUG, job=1, to=out)).ok
         assert sum("Range" in one.headers for one in sim.requests) > 1
         assert (out / "0/large").read_bytes() == sim.world.artifact_bytes(SLUG, 1, "large")

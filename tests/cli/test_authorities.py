@@ -1,0 +1,80 @@
+"""Whom the command trusts: as everywhere, the system's authorities, or those that ``SSL_CERT_FILE`` names."""
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aiocircle.testing import FakeArtifact, Simulator, World
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SLUG = "gh/acme/web"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """Make a certificate for 127.0.0.1, with its key beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("NO TLS TEST: it needs openssl to make a certificate")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=sim -addext subjectAltName=IP:127.0.0.1"
+    made = tmp_path / "authority.pem"
+    subprocess.run([*command.split(), "-keyout", tmp_path / "key.pem", "-out", made], check=True, capture_output=True)
+    return made
+
+
+@pytest.fixture
+def host(authority: Path) -> Iterator[str]:
+    """Serve a job over TLS from another thread, and return the origin."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority, authority.with_name("key.pem"))
+    world = World(pipelines=0)
+    world.add_job(SLUG, 1, [FakeArtifact("f", size=700_000)])
+    listening, over, origins = threading.Event(), asyncio.Event(), list[str]()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with Simulator(world, ssl_context=context) as simulator:
+            origins.append(simulator.url)
+            listening.set()
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert listening.wait(20)
+    yield origins[0]
+    loop.call_soon_threadsafe(over.set)
+    thread.join()
+    loop.close()
+
+
+def test_an_authority_that_was_named_is_trusted_and_no_other(
+    aiocircle: Run, host: str, authority: Path, tmp_path: Path
+) -> None:
+    command = ("download", SLUG, "--job", 1, "--host", host, "-o", "out", "--retries", "0")
+    refused = aiocircle(*command)
+    assert refused.returncode == 4
+    assert "no secure connection to 127.0.0.1: self-signed certificate" in refused.stderr
+    assert "SSL_CERT_FILE" in refused.stderr
+    trusted = aiocircle(*command, SSL_CERT_FILE=str(authority))
+    assert trusted.returncode == 0, trusted.stderr
+    assert (tmp_path / "out/0/f").stat().st_size == 700_000
+
+
+def test_whatever_uses_a_context_of_aiohttps_own_trusts_nobody(environment: dict[str, str]) -> None:
+    """The system's authorities are read once, for the command's own context; afterwards they can be read as usual."""
+    code = (
+        "import ssl; from aiocircle.cli.authorities import trusting\n"
+        "ours = trusting(); usual = ssl.create_default_context()\n"
+        "from aiohttp.connector import _SSL_CONTEXT_VERIFIED as aiohttps\n"
+        "print(*(one.cert_store_stats()['x509_ca'] for one in (usual, ours, aiohttps)))\n"
+        "print(ours is trusting(), *(one.verify_mode == ssl.CERT_REQUIRED for one in (ours, aiohttps)))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    usual, *others = result.stdout.split()
+    assert others == [usual, "0", "True", "True", "True"]
