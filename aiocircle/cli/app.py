@@ -1,5 +1,6 @@
 """The app: commands, help, and what becomes of errors."""
 
+import errno
 import logging
 import os
 import re
@@ -11,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnusedC
 from aiocircle._version import __version__
 from aiocircle.cli.exits import ExitCode, UsageError, code_of, root_of
 from aiocircle.cli.help import PlainHelp
-from aiocircle.cli.output import Output, ReaderGoneError
+from aiocircle.cli.output import Output, ReaderGoneError, say_unwritable
 from aiocircle.cli.settings import PREFIX, as_typed, from_environment
 from aiocircle.cli.streams import prepare
 from aiocircle.errors import AioCircleError
@@ -198,12 +199,13 @@ def _explained(command: Callable[[], int], *, wants_traceback: bool) -> int:
         return ExitCode.CANCELLED
     except Exception as error:  # noqa: BLE001 -- nobody is to see a traceback who has not asked for one
         root = root_of(error)
-        if isinstance(root, ReaderGoneError):
-            return ExitCode.GENERAL
         if isinstance(root, AioCircleError):
             output.complain(root)
             return code_of(root)
-        output.internal_error(error, with_traceback=wants_traceback)
+        if isinstance(root, OSError) and root.errno == errno.ENOSPC and root.filename is None:
+            say_unwritable(root)  # help and the version, which the parser writes by itself
+        elif not isinstance(root, ReaderGoneError):
+            output.internal_error(error, with_traceback=wants_traceback)
         return ExitCode.GENERAL
 
 

@@ -215,13 +215,18 @@ def _write(stream: TextIO, line: str) -> None:
             stream.write(line.encode(stream.encoding, "backslashreplace").decode(stream.encoding) + "\n")
         stream.flush()
     except OSError as error:
+        if stream is sys.stdout:
+            say_unwritable(error)
+            raise ReaderGoneError from None
         _silence(stream)
-        if stream is sys.stderr:
-            return
-        if not isinstance(error, BrokenPipeError):
-            reason = (error.strerror or "?").lower()
-            Output().complain(AioCircleError(f"the output cannot be written: {reason}"))
-        raise ReaderGoneError from None
+
+
+def say_unwritable(error: OSError) -> None:
+    """Say that standard output takes nothing, unless its reader has left; what is buffered goes nowhere."""
+    _silence(sys.stdout)
+    if not isinstance(error, BrokenPipeError):
+        reason = (error.strerror or "?").lower()
+        Output().complain(AioCircleError(f"the output cannot be written: {reason}"))
 
 
 def _silence(stream: TextIO) -> None:

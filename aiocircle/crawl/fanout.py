@@ -319,8 +319,8 @@ async def guarded(
         what: What it is a listing of.
         alone: There are no others: if nothing came of it, its failure is that of the selection.
         job: The job whose artifacts they are, or the place whose jobs.
-        expires: The host forgets such things, so one that it does not know is no failure. Of a project, whose name may
-            be mistyped or which the token may not see, it is one.
+        expires: The host forgets such things, so one that it does not know is no failure. Of a project or an
+            organisation, whose name may be mistyped or which the token may not see, it is one.
     """
     begun = False
     job_number = job.job_number if job is not None else None

@@ -145,7 +145,7 @@ class Collector:
 
         def pipelines(slug: ProjectSlug) -> AsyncGenerator[Any, None]:
             listing, alone = sweeper.pipelines(slug), len(self._projects) == 1
-            return guarded(listing, f"pipelines of {slug}", alone=alone, job=JobRef(slug=slug))
+            return guarded(listing, f"pipelines of {slug}", alone=alone, job=JobRef(slug=slug), expires=False)
 
         found: AsyncGenerator[Any, None] = in_turn(each(self._projects), pipelines, PROJECTS_AT_ONCE)
         if self._below_pipelines:

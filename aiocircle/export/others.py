@@ -96,7 +96,7 @@ async def _stream(name: str, source: Source, question: Question, *, alone: bool)
     is_whole = True
     owner = f"{question.slug.vcs}/{question.slug.org}" if name in OF_ORGANIZATIONS else question.project
     place = None if name in OF_ORGANIZATIONS else JobRef(slug=question.slug)
-    async with aclosing(guarded(source(question), what, alone=alone, job=place)) as listed:
+    async with aclosing(guarded(source(question), what, alone=alone, job=place, expires=False)) as listed:
         async for one in listed:
             if isinstance(one, Skipped | ListingFailed):
                 is_whole = False
@@ -133,6 +133,6 @@ async def _usage(
                     yield UsageDone(page.job.export_id)
         yield PageRead(scope, covered_by(before, since, end, end))
 
-    async with aclosing(guarded(listing(), f"usage of {slug.vcs}/{slug.org}", alone=False)) as found:
+    async with aclosing(guarded(listing(), f"usage of {slug.vcs}/{slug.org}", alone=False, expires=False)) as found:
         async for one in found:
             yield Missing("usage", one) if isinstance(one, Skipped | ListingFailed) else one

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,12 @@ def test_a_body_from_a_standard_input_that_is_closed_is_no_body(environment: dic
     result = _closed(environment, "<&-", "api", "triggerPipeline", SLUG, "--input", "-")
     assert result.returncode == 7
     assert result.stderr.startswith("aiocircle: the body in standard input is not JSON")
+
+
+@pytest.mark.parametrize("command", ["--version", "--help", "download --help"])
+def test_help_that_nobody_can_write_is_an_error_in_words(environment: dict[str, str], command: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("A FULL DISK IS NOT TESTED: there is no /dev/full")
+    result = _closed(environment, ">/dev/full", *command.split())
+    said = "aiocircle: the output cannot be written: no space left on device\n"
+    assert (result.returncode, result.stderr) == (1, said)

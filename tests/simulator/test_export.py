@@ -382,14 +382,27 @@ async def test_a_page_token_that_is_refused_later_costs_pages_and_nothing_else(t
     assert_holds(json_lines(tmp_path, "workflows"), "workflows", held["workflows"])
 
 
-async def test_a_project_that_there_is_not_is_said_and_nothing_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("datasets", ["builds", "contexts", "insights_runs"])
+async def test_a_project_that_there_is_not_is_a_failure_and_costs_the_others_nothing(
+    tmp_path: Path, datasets: str
+) -> None:
     async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
         with pytest.raises(NotFoundError):
-            await export(client, tmp_path, projects="gh/acme/nothing")
+            await export(client, tmp_path, projects="gh/nobody/nothing")
         assert visible(tmp_path) == set()
-        report = await export(client, tmp_path, "builds", projects=[SLUG, "gh/acme/nothing"])
-    assert report.expired == 1
+        report = await export(client, tmp_path, "pipelines", datasets, projects=[SLUG, "gh/nobody/nothing"])
+    words = "pipelines" if datasets == "builds" else datasets.replace("_", " ")
+    assert any(one.startswith(f"{words} of gh/nobody") and "404" in one for one in report.failures)
+    assert report.expired == 0
     assert len(json_lines(tmp_path, "pipelines")) == 2
+
+
+async def test_an_organisation_that_there_is_not_is_a_failure_of_its_usage(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
+        report = await export(client, tmp_path, "usage", projects=["gh/nobody/nothing", "gh/noone/nothing"])
+    assert report.expired == 0
+    assert len(report.failures) == 2
+    assert all("404" in one for one in report.failures)
 
 
 async def test_an_empty_project_has_files_without_rows(tmp_path: Path) -> None:
