@@ -22,10 +22,11 @@ def main() -> int:
 
     Until a command says otherwise (``cli.interrupts``), Ctrl-C and SIGTERM end the process at once: it has done nothing
     yet, and while Python imports, it drops a ``KeyboardInterrupt`` here and there, or prints a traceback that tells
-    nobody anything.
+    nobody anything. One that is ignored already stays so: a script has Ctrl-C ignored by what it starts with ``&``.
     """
     gc.set_threshold(BETWEEN_LOOKS)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    heeded = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+    for number in heeded:
         signal.signal(number, _leave)
     from aiocircle.cli.app import main as run  # noqa: PLC0415 -- this is what brings the objects
 
@@ -35,7 +36,8 @@ def main() -> int:
         return CANCELLED
     finally:
         gc.freeze()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to do but to end
+        for number in heeded:
+            signal.signal(number, signal.SIG_IGN)  # nothing is left to do but to end, with the status that it has
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,8 @@
 
 A write in a thread, or a name being resolved, cannot be cancelled. Since nothing unfinished ever stands under a final
 name, ending in the middle of one is safe, and a timer sees to it.
+
+A signal that was ignored when the command started is ignored to the end: whoever started it wanted it so.
 """
 
 import asyncio
@@ -19,9 +21,13 @@ PATIENCE = 1.6  # seconds for an orderly end; two are promised
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def _heeded() -> list[signal.Signals]:
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def interruptible() -> None:
     """Make both signals a ``KeyboardInterrupt`` from here on: for work without a loop that has files to close."""
-    for number in SIGNALS:
+    for number in _heeded():
         signal.signal(number, signal.default_int_handler)
 
 
@@ -35,7 +41,7 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
     async def guarded() -> ExitCode:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        for number in SIGNALS:
+        for number in _heeded():
             loop.add_signal_handler(number, _interrupt, loop, task)
         return await main()
 
@@ -50,7 +56,7 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
 
 def _interrupt(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
     task.cancel()
-    for number in SIGNALS:
+    for number in _heeded():
         loop.remove_signal_handler(number)
         signal.signal(number, _end_now)
     timer = threading.Timer(PATIENCE, _end_now)

@@ -16,6 +16,9 @@ import pytest
 
 from aiocircle.testing import DEFAULT_TOKEN
 
+# A shell has Ctrl-C ignored by what it starts with ``&``, which the commands would inherit if these tests were that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).parents[2]
 Result = subprocess.CompletedProcess[str]
 

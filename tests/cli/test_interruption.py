@@ -151,6 +151,45 @@ def test_an_interruption_of_an_import_ends_it_and_is_one_line(
     assert (result.returncode, result.stdout, result.stderr) == (6, "", "aiocircle: stopped\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_ignored_from_the_start_is_ignored(
+    start: Start, stalled: tuple[Simulator, Job], tmp_path: Path, number: signal.Signals
+) -> None:
+    """A shell has Ctrl-C ignored by what a script starts with ``&``, so that it stops what is in front, and no more."""
+    simulator, job = stalled
+    command = ("download", SLUG, "--job", job.number, "--host", simulator.url, "-o", "out")
+    before = signal.signal(number, signal.SIG_IGN)  # which processes that are started inherit
+    try:
+        process = start(*command)
+    finally:
+        signal.signal(number, before)
+    _until(lambda: simulator.stats.completed.total() >= 20)
+    process.send_signal(number)
+    _until(lambda: simulator.stats.completed.total() >= 300)
+    simulator.faults.clear()
+    process.send_signal(number)
+    assert process.poll() is None
+    other = signal.SIGTERM if number == signal.SIGINT else signal.SIGINT
+    _interrupted(process, other)
+    assert _files(tmp_path / "out")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_very_end_leaves_the_status_as_it_is(
+    environment: dict[str, str], number: signal.Signals
+) -> None:
+    code = (
+        "import os, sys; from aiocircle.__main__ import main\n"
+        "class Last:\n"
+        f"    def __del__(self, kill=os.kill, process=os.getpid()): kill(process, {number:d})\n"
+        "sys.last = Last()\n"  # when the interpreter gives up its modules, it has given up its signals
+        "sys.argv = ['aiocircle', '--version']\n"
+        "sys.exit(main())\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, str], tmp_path: Path) -> None:
     """A thread that hangs (a dead network file system, a slow resolver) holds up neither one Ctrl-C nor two."""
     (tmp_path / "sitecustomize.py").write_text(
