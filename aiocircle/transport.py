@@ -32,6 +32,7 @@ from aiocircle.errors import (
     UnsafeAddressError,
     closed_in_use,
 )
+from aiocircle.hosts import normal_host
 from aiocircle.nearby import Reach
 from aiocircle.proxies import PROXY_HINT, Proxies
 from aiocircle.ratelimit.facts import RateFacts
@@ -308,6 +309,8 @@ class Transport:
             failure = _translate(error, url.host or "", timeouts)
         else:
             return Answer(response, url.host or "", timeouts)
+        if proxy is not None and failure.hint is None and isinstance(failure, TransportError):
+            failure.hint = f"the way there leads through the proxy {proxy.address}, which the environment names"
         raise failure
 
     def _limits_of(self, timeouts: Timeouts, *, bulk: bool) -> aiohttp.ClientTimeout:
@@ -353,21 +356,19 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
             words = _ssl_words(error)
             return ConnectError(
-                f"no secure connection to {host}: {words}",
+                f"no secure connection to {_whom(error, host)}: {words}",
                 permanent=_is_verification(error),
                 hint=PLAIN_HINT if words == "WRONG_VERSION_NUMBER" else TLS_HINT,
             )
         case aiohttp.ClientConnectorError(os_error=NearbyAddressError() as refused):
             return UnsafeAddressError(str(refused), hint=NEARBY_HINT)
-        case aiohttp.ClientProxyConnectionError():
-            why = _os_words(error.os_error)
-            return ConnectError(f"no connection to the proxy on the way to {host}: {why}", hint=PROXY_HINT)
         case aiohttp.ClientHttpProxyError():
             why = f"no connection to {host}: the proxy on the way there refuses it ({error.status})"
             return ConnectError(why, permanent=error.status < FIRST_SERVER_ERROR, hint=PROXY_HINT)
         case aiohttp.ClientConnectorError():
-            hint = CONNECT_HINTS.get(error.os_error.errno or 0)
-            return ConnectError(f"no connection to {host}: {_os_words(error.os_error)}", hint=hint)
+            whom = _whom(error, host)
+            hint = CONNECT_HINTS.get(error.os_error.errno or 0) if whom == host else PROXY_HINT
+            return ConnectError(f"no connection to {whom}: {_os_words(error.os_error)}", hint=hint)
         case OverrunError():
             return InterruptedBodyError(f"{host} sent more bytes than it had announced")
         case aiohttp.ClientPayloadError():
@@ -382,6 +383,12 @@ def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleErro
             return InterruptedBodyError(f"the connection to {host} broke: {_os_words(error)}")
         case _:
             return TransportError(f"the exchange with {host} failed ({type(error).__name__})")
+
+
+def _whom(error: aiohttp.ClientConnectorError, host: str) -> str:
+    """Return whom there is no connection to. That it is a proxy, only some of aiohttp's errors say by their class."""
+    is_proxy = isinstance(error, aiohttp.ClientProxyConnectionError) or normal_host(error.host) != normal_host(host)
+    return f"the proxy on the way to {host}" if is_proxy else host
 
 
 def _os_words(error: OSError) -> str:

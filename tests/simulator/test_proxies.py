@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from raw_host import QUICK, TOKEN, RawHost, certificate, opened, reply
+from raw_host import QUICK, TOKEN, RawHost, Talker, certificate, opened, reply
 from secret_exchanges import traces_of
 
-from aiocircle import Client
-from aiocircle.errors import ConfigurationError, ConnectError
+from aiocircle import Client, Timeouts
+from aiocircle.errors import ConfigurationError, ConnectError, DeadlineError
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +119,36 @@ async def test_a_proxy_that_is_not_there_is_not_taken_for_the_host(monkeypatch: 
         async with opened(API, trust_env=True) as seen:
             with pytest.raises(ConnectError, match="no connection to the proxy on the way to") as caught:
                 await seen.get()
+    assert PASSWORD not in traces_of(caught.value, *seen.events)
+
+
+async def test_a_proxy_whose_name_does_not_resolve_is_not_taken_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxied(monkeypatch, "proxy.invalid:3128")
+    async with opened(API, trust_env=True) as seen:
+        with pytest.raises(ConnectError, match="the proxy on the way to circleci") as caught:
+            await seen.get()
+    assert "the name does not resolve" in str(caught.value)
+    assert "https_proxy" in (caught.value.hint or "")
+
+
+async def test_a_proxy_whose_certificate_is_not_trusted_is_not_taken_for_the_host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server, _ = certificate(tmp_path)
+    async with RawHost(lambda _: reply(200), server) as proxy:
+        monkeypatch.setenv("https_proxy", f"https://me:{PASSWORD}@127.0.0.1:{proxy.port}")
+        async with opened(API, trust_env=True) as seen:
+            with pytest.raises(ConnectError, match="no secure connection to the proxy on the way to"):
+                await seen.get()
+
+
+async def test_a_proxy_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Talker() as silent:
+        proxied(monkeypatch, f"127.0.0.1:{silent.port}")
+        async with opened(API, trust_env=True, timeouts=Timeouts(connect=0.2)) as seen:
+            with pytest.raises(DeadlineError) as caught:
+                await seen.get()
+    assert f"the proxy http://127.0.0.1:{silent.port}," in (caught.value.hint or "")
     assert PASSWORD not in traces_of(caught.value, *seen.events)
 
 
