@@ -8,13 +8,15 @@ This machine is asked without a proxy, which could not reach it (as Go and brows
 
 from base64 import b64encode
 from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from typing import Self
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies, getproxies_environment, proxy_bypass
 
 from attrs import field, frozen
 from yarl import URL
 
 from aiocircle.errors import ConfigurationError
+from aiocircle.hosts import normal_host, split_authority
 from aiocircle.nearby import Nearby, nearby
 
 PROXY_HINT = "the environment names it (https_proxy, http_proxy): are its address, user and password right?"
@@ -72,8 +74,26 @@ class Proxies:
 
 
 def _is_direct(url: URL) -> bool:
-    host = url.raw_host or ""
-    return nearby(host) is Nearby.MACHINE or bool(proxy_bypass(f"{host}:{url.port}"))
+    host = normal_host(url.raw_host or "") or ""
+    if nearby(host) is Nearby.MACHINE or proxy_bypass(f"{host}:{url.port}"):
+        return True
+    exempt = getproxies_environment().get("no", "")
+    return any(_means(entry, host, url.port) for entry in exempt.replace(",", " ").split())
+
+
+def _means(entry: str, host: str, port: int | None) -> bool:
+    """Tell whether an entry of ``NO_PROXY`` means a host in one of the ways that Go and curl know, and Python does not.
+
+    These are networks (``10.0.0.0/8``), every spelling of IPv6, a dot behind a name, and ``*.`` before one.
+    """
+    if "/" in entry:
+        try:
+            return ip_address(host) in ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    entry = entry.removeprefix("*").removeprefix(".")
+    name, at = split_authority(entry) or (normal_host(entry), None)
+    return name is not None and at in {None, port} and (host == name or host.endswith(f".{name}"))
 
 
 def _parse(text: str, scheme: str) -> Proxy:
