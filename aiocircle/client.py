@@ -70,7 +70,8 @@ class Client(Namespaces):
         max_wait: Seconds: the longest standstill of the rate limit to sit out before ``WaitTooLongError``.
         session: An aiohttp session to use as it is; it is never closed. aiohttp itself repeats some requests once,
             which only a session of our own can prevent. Its default headers and cookies go wherever it
-            sends them, and its connector decides what names may lead to.
+            sends them, and its connector decides what names may lead to. It has an SSL context and proxies of its own,
+            so it excludes ``ssl_context`` and ``trust_env``.
         ssl_context: Says which authorities are trusted, and which certificate is shown to a host that asks for one. By
             default the system's authorities are trusted, or those of ``SSL_CERT_FILE``, and none is shown.
         trust_env: Go through the proxies that ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` name. ``~/.netrc`` is
@@ -83,7 +84,8 @@ class Client(Namespaces):
             Without it the budget is this client's own.
 
     Raises:
-        ConfigurationError: The token, the host, the limiter or a proxy is malformed.
+        ConfigurationError: The token, the host, the limiter or a proxy is malformed, or a setting would be without
+            effect.
     """
 
     def __init__(
@@ -112,6 +114,9 @@ class Client(Namespaces):
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
         self._max_wait = max_wait
+        if session is not None and (ssl_context is not None or trust_env):
+            problem = "ssl_context and trust_env are without effect on a session of your own"
+            raise ConfigurationError(problem, hint="give them to its connector, and to the session itself")
         self._given_session = session
         self._ssl_context = ssl_context
         self._proxies = Proxies.of_environment() if trust_env else Proxies()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from aiocircle.errors import APIError, TransportError, api_error_class
+from aiocircle.proxies import PROXY_HINT
 from aiocircle.request import Request
 from aiocircle.transport import Answer
 from aiocircle.wording import PAGE, words_of
@@ -15,6 +16,7 @@ HINTS = {
     401: "the host does not know this token: is CIRCLE_TOKEN a valid personal API token, and for this host?",
     403: "the token is known, but may not do this",
     404: "it is not there, or this token may not see it; CircleCI does not tell the two apart",
+    407: f"only a proxy on the way says so; {PROXY_HINT}",
     429: "other users of the same token may be spending its budget; try again later",
 }
 NO_API = "what answers there is no API: is the host the right one?"

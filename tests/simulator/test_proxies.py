@@ -2,16 +2,18 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import aiohttp
 import pytest
 from raw_host import QUICK, TOKEN, RawHost, Talker, certificate, opened, reply
 from secret_exchanges import traces_of
 
 from aiocircle import Client, Timeouts
-from aiocircle.errors import ConfigurationError, ConnectError, DeadlineError
+from aiocircle.errors import APIError, ConfigurationError, ConnectError, DeadlineError
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +83,23 @@ async def test_plain_http_is_asked_of_the_proxy_itself(monkeypatch: pytest.Monke
             await seen.bytes_of("http://files.example/x")
     assert [asked.target for asked in proxy.asked] == ["http://circleci.example/api/v2/me", "http://files.example/x"]
     assert all(asked.headers["proxy-authorization"].startswith("Basic ") for asked in proxy.asked)
+
+
+async def test_a_proxy_that_refuses_plain_http_is_not_taken_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RawHost(lambda _: reply(407, b"who are you?")) as proxy:
+        proxied(monkeypatch, f"127.0.0.1:{proxy.port}")
+        async with opened(API.replace("https", "http"), trust_env=True, allow_http=True) as seen:
+            with pytest.raises(APIError, match="407 who are you") as caught:
+                await seen.get()
+    assert "only a proxy" in (caught.value.hint or "")
+    assert PASSWORD not in traces_of(caught.value, *seen.events)
+
+
+@pytest.mark.parametrize("more", [{"trust_env": True}, {"ssl_context": ssl.create_default_context()}])
+async def test_what_a_session_of_ones_own_decides_is_not_set_beside_it(more: dict[str, Any]) -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(ConfigurationError, match="without effect"):
+            Client("token", host=API, session=session, **more)
 
 
 @pytest.mark.parametrize("trust_env", [True, False])
