@@ -146,6 +146,7 @@ for _place, (_name, _usage, _help) in enumerate(
         sort_key=_place,
     )
 
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # a full disk, a quota, a limit, a lost terminal
 _TOKEN_FLAG = re.compile(r"--?(?:[a-z]+-)*token(?:=.*)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -202,7 +203,7 @@ def _explained(command: Callable[[], int], *, wants_traceback: bool) -> int:
         if isinstance(root, AioCircleError):
             output.complain(root)
             return code_of(root)
-        if isinstance(root, OSError) and root.errno == errno.ENOSPC and root.filename is None:
+        if isinstance(root, OSError) and root.errno in _UNWRITABLE and root.filename is None:
             say_unwritable(root)  # help and the version, which the parser writes by itself
         elif not isinstance(root, ReaderGoneError):
             output.internal_error(error, with_traceback=wants_traceback)

@@ -71,3 +71,13 @@ def test_help_that_nobody_can_write_is_an_error_in_words(environment: dict[str, 
     result = _closed(environment, ">/dev/full", *command.split())
     said = "aiocircle: the output cannot be written: no space left on device\n"
     assert (result.returncode, result.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("command", ["--version", "--help"])
+def test_help_that_is_longer_than_a_file_may_be_is_an_error_in_words(
+    environment: dict[str, str], tmp_path: Path, command: str
+) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    code = f"-c '{limit}; from aiocircle.cli.app import main; raise SystemExit(main([\"{command}\"]))'"
+    result = _closed(environment, f">{tmp_path}/help.txt", code=code)
+    assert (result.returncode, result.stderr) == (1, "aiocircle: the output cannot be written: file too large\n")
