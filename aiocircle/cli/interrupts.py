@@ -9,7 +9,6 @@ A signal that was ignored when the command started is ignored to the end: whoeve
 import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType
@@ -65,6 +64,7 @@ def _interrupt(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None
 
 
 def _end_now(_signal: int = 0, _frame: FrameType | None = None) -> Never:
-    if sys.stderr.isatty():
-        os.write(2, b"\x1b[?25h\n")  # a live display hides the cursor
+    terminal = next(filter(os.isatty, (2, 1)), None)
+    if terminal is not None:
+        os.write(terminal, b"\x1b[?25h\n")  # a live display hides the cursor
     os._exit(ExitCode.CANCELLED)

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM in the middle of a run: an end within two seconds, nothing half-written, and a way to go on."""
 
 import os
+import pty
 import re
 import signal
 import socket
@@ -216,6 +217,30 @@ def test_what_cannot_be_cancelled_is_ended(start: Start, environment: dict[str, 
             time.sleep(0.2)
         assert process.wait(timeout=5) == 6
         assert time.monotonic() - began < limit
+
+
+def test_the_cursor_comes_back_where_standard_error_is_no_terminal(environment: dict[str, str]) -> None:
+    code = (
+        "import asyncio, os, signal\n"
+        "from aiocircle.cli.display import Board; from aiocircle.cli.interrupts import run\n"
+        "def interrupt(): os.kill(os.getpid(), signal.SIGINT)\n"
+        "async def drawn():\n"
+        "    with Board():\n"
+        "        try:\n"
+        "            interrupt(); await asyncio.sleep(60)\n"
+        "        finally:\n"
+        "            interrupt()\n"
+        "run(drawn)\n"
+    )
+    leader, follower = pty.openpty()
+    environ = {**environment, "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=follower, stderr=subprocess.DEVNULL)
+    assert process.wait(timeout=20) == 6
+    os.close(follower)
+    written = os.read(leader, 1000)
+    os.close(leader)
+    assert written.startswith(b"\x1b[?25l")
+    assert written.endswith(b"\x1b[?25h\r\n")
 
 
 def test_a_signal_before_the_first_step_leaves_no_coroutine_that_complains(environment: dict[str, str]) -> None:
