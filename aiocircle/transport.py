@@ -394,8 +394,9 @@ def _whom(error: aiohttp.ClientConnectorError, host: str) -> str:
 def _os_words(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "the name does not resolve"
-    # asyncio puts an address of its own making behind the system's words.
-    return (os.strerror(error.errno) if error.errno else error.strerror or type(error).__name__).lower()
+    # asyncio puts an address of its own making behind the system's words, and has none for a TLS that is cut short.
+    number = errno.ECONNRESET if isinstance(error, ConnectionResetError) else error.errno
+    return (os.strerror(number) if number else error.strerror or str(error) or type(error).__name__).lower()
 
 
 def _ssl_words(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 import pytest
-from raw_host import QUICK, TOKEN, RawHost, Talker, certificate, opened, reply
+from raw_host import QUICK, TOKEN, Close, RawHost, Talker, certificate, opened, reply
 from secret_exchanges import traces_of
 
 from aiocircle import Client, Timeouts
@@ -169,6 +169,14 @@ async def test_a_proxy_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatc
                 await seen.get()
     assert f"the proxy http://127.0.0.1:{silent.port}," in (caught.value.hint or "")
     assert PASSWORD not in traces_of(caught.value, *seen.events)
+
+
+async def test_a_tunnel_that_ends_where_tls_begins_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RawHost(lambda _: [b"HTTP/1.1 200 Connection established\r\n\r\n", Close()]) as proxy:
+        proxied(monkeypatch, f"127.0.0.1:{proxy.port}")
+        async with opened(API, trust_env=True) as seen:
+            with pytest.raises(ConnectError, match=r"no connection to circleci\.example: connection reset by peer"):
+                await seen.get()
 
 
 async def test_an_address_of_a_proxy_that_is_none_is_an_error_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
