@@ -102,6 +102,7 @@ class State:
         self._looked_for = tuple(looked_for)
         for table in tables:
             self._database.run(creation(table, '"_run" INTEGER NOT NULL'))
+            self._database.run(_on_moved(table))
 
     # --- what was collected -------------------------------------------------------------------------------------------
 
@@ -137,7 +138,8 @@ class State:
 
     def _mark(self, collected: Collected) -> None:
         many = self._database.many
-        many(_MARK, [{**asdict(one), "created_at": _created_at(one), "run": self.run} for one in collected.pipelines])
+        marks = [{**asdict(one), "created_at": _created_at(one), "run": self.run} for one in collected.pipelines]
+        many(_MARK, marks)
         many(f"INSERT INTO _workflows VALUES (?, ?) {_ADDED}", collected.workflows.items())  # noqa: S608 -- no text of others
         many(f"INSERT INTO _jobs VALUES (?, ?, ?) {_ADDED}", collected.jobs)  # noqa: S608
         many("DELETE FROM _jobs WHERE workflow = ?", [(workflow,) for workflow in collected.workflows])
@@ -342,6 +344,20 @@ class State:
     def end_run(self) -> None:
         """Record that everything was collected: what comes next is another run, with newer rows."""
         self._database.run("DELETE FROM about WHERE name = 'run_began'")
+
+
+def _on_moved(table: Table) -> str:
+    """Return what has a table written whole when a row of it changed its project or date.
+
+    What is divided by these would keep the row where it was. A project may get another name, and a date come late.
+    """
+    name = quoted(table.name)
+    parts = [quoted(one) for one in (table.owner, table.date) if one is not None]
+    moved = " OR ".join(f"old.{part} IS NOT new.{part}" for part in parts)
+    return (
+        f"CREATE TEMP TRIGGER IF NOT EXISTS {quoted(f'_moved_{table.name}')} AFTER UPDATE ON main.{name} "  # noqa: S608
+        f"WHEN {moved} BEGIN DELETE FROM _published WHERE name = '{table.name}'; END"
+    )
 
 
 def _created_at(mark: PipelineMark) -> str:
