@@ -139,7 +139,7 @@ class State:
     def _mark(self, collected: Collected) -> None:
         many = self._database.many
         marks = [{**asdict(one), "created_at": _created_at(one), "run": self.run} for one in collected.pipelines]
-        many(_MARK, marks)
+        many(_MARK, [dict(zip(mark, storable(mark.values()), strict=True)) for mark in marks])
         many(f"INSERT INTO _workflows VALUES (?, ?) {_ADDED}", collected.workflows.items())  # noqa: S608 -- no text of others
         many(f"INSERT INTO _jobs VALUES (?, ?, ?) {_ADDED}", collected.jobs)  # noqa: S608
         many("DELETE FROM _jobs WHERE workflow = ?", [(workflow,) for workflow in collected.workflows])
