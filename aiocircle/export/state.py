@@ -280,6 +280,10 @@ class State:
             self._database.many(forget, [(name, target, of_format) for _, name, _ in values])
             self._database.many("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
 
+    def parts(self, table: Table, day: int) -> list[tuple[str, ...]]:
+        """Return the projects of a table's rows, and so many characters of their dates; empty where one has none."""
+        return self._database.run(f"SELECT DISTINCT {_parts(table, day)} FROM {quoted(table.name)}")  # noqa: S608
+
     def rows(self, table: Table, *, newer_than: int = 0, day: int = 0) -> Iterator[Batch]:
         """Yield a table's rows, in the order in which they were first seen.
 
@@ -292,9 +296,7 @@ class State:
         columns = ", ".join(map(quoted, table.names))
         where, order = '"_run" > ?', "rowid"
         if day:
-            parts = quoted(table.owner)
-            if table.date is not None:
-                parts += f", coalesce(substr({quoted(table.date)}, 1, {day}), '')"
+            parts = _parts(table, day)
             order = f"{parts}, rowid"
             if newer_than:
                 newer = f'SELECT {parts} FROM {quoted(table.name)} WHERE "_run" > ?'  # noqa: S608 -- names of ours
@@ -344,6 +346,12 @@ class State:
     def end_run(self) -> None:
         """Record that everything was collected: what comes next is another run, with newer rows."""
         self._database.run("DELETE FROM about WHERE name = 'run_began'")
+
+
+def _parts(table: Table, day: int) -> str:
+    """Return the columns that a table is divided by, with so many characters of the date."""
+    date = f", coalesce(substr({quoted(table.date)}, 1, {day}), '')" if table.date is not None else ""
+    return quoted(table.owner) + date
 
 
 def _on_moved(table: Table) -> str:

@@ -44,3 +44,10 @@ def test_a_row_that_moved_to_another_partition_is_not_in_two(change: dict[str, A
     assert exported(tmp_path, rows) == expected(rows)
     moved = [row._replace(**change) for row in rows[:2]]
     assert exported(tmp_path, moved) == expected([*moved, *rows[2:]])
+
+
+def test_a_partition_that_somebody_removed_is_written_again_with_what_is_new(tmp_path: Path) -> None:
+    rows = [row._replace(created_at=FIRST + timedelta(days=place)) for place, row in enumerate(rows_of(PIPELINES, 6))]
+    assert exported(tmp_path, rows[:5]) == expected(rows[:5])
+    min((tmp_path / "pipelines").rglob("*.parquet")).unlink()
+    assert exported(tmp_path, rows[5:]) == expected(rows)
