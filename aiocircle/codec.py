@@ -118,9 +118,14 @@ def _datetime(value: Any, _type: Any) -> datetime:
     """Times come with and without fractions, always in UTC; a missing zone therefore means UTC."""
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=UTC)
+        moment.astimezone(
+            UTC
+        )  # at the ends of the calendar UTC may have no date for it, which is no surprise for later
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"a time expected, not {_shown(value)}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment
 
 
 def _uuid(value: Any, _type: Any) -> UUID:

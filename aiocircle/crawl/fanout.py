@@ -227,7 +227,8 @@ class Crawl:
     ) -> AsyncGenerator[tuple[list[PipelineFound], str | None], None]:
         """Yield the pipelines of a time page by page, with the next page's token.
 
-        No page is asked for behind that time, since the newest come first; the token is ``None`` then.
+        No page is asked for behind that time, since the newest come first; the token is ``None`` then. The last date of
+        a page tells: one before it that is wrong, such as one of the year 1, hides nothing that comes after it.
         """
         query = {"branch": self._selection.branch}
         listing = self._resource.pairs(operations.PIPELINES_LIST, Pipeline, {"slug": slug}, query, start=page_token)
@@ -236,10 +237,11 @@ class Crawl:
                 found, over = [], False
                 for pipeline, json in page.items:
                     created_at = pipeline.created_at
-                    if created_at is not None and since is not None and created_at < since:
-                        over = True
-                    elif created_at is None or until is None or created_at < until:
-                        found.append(found_pipeline(slug, pipeline, json))
+                    if created_at is not None:
+                        over = since is not None and created_at < since
+                        if over or (until is not None and created_at >= until):
+                            continue
+                    found.append(found_pipeline(slug, pipeline, json))
                 yield found, None if over else page.next_page_token
                 if over:
                     return

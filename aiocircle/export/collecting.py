@@ -141,7 +141,8 @@ class Collector:
     def _fan_out(self) -> AsyncGenerator[Any, None]:
         selection = Selection(self._projects, all=True, branch=self._period.branch, all_reruns=True)
         crawl = Crawl(self._session, selection, self._choose, PIPELINES_AT_ONCE)
-        sweeper = Sweeper(crawl, self._state, self._ask, self._period, self._bits, goes_on=self._below_pipelines)
+        goes_on, now = self._below_pipelines, self._now
+        sweeper = Sweeper(crawl, self._state, self._ask, self._period, self._bits, goes_on=goes_on, now=now)
 
         def pipelines(slug: ProjectSlug) -> AsyncGenerator[Any, None]:
             listing, alone = sweeper.pipelines(slug), len(self._projects) == 1

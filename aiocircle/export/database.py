@@ -24,11 +24,13 @@ PRAGMA cache_size=-8192; PRAGMA temp_store=FILE;
 _REASONS: Final = {
     sqlite3.SQLITE_BUSY: "another export writes to this output",
     sqlite3.SQLITE_NOTADB: "this is not the state of an export",
+    sqlite3.SQLITE_CORRUPT: "the state of this export is damaged",
     sqlite3.SQLITE_FULL: "the disk is full",
 }
 _HINTS: Final = {
     sqlite3.SQLITE_BUSY: "wait for its end, or choose another output with -o",
     sqlite3.SQLITE_NOTADB: "choose another output with -o",
+    sqlite3.SQLITE_CORRUPT: "keep the files that lie there, and begin anew with another output: -o",
     sqlite3.SQLITE_FULL: "free some space and run the same command again: what was collected is kept",
     sqlite3.SQLITE_IOERR: "is the disk full or broken? run the same command again when it is not",
     sqlite3.SQLITE_READONLY: "choose an output on a file system that can be written to",

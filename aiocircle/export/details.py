@@ -16,6 +16,7 @@ from aiocircle.session import Session
 
 PIPELINES_AT_ONCE = 32
 JOBS_AT_ONCE = 64  # whatever else passes by takes one of these places
+_HAVE_RUN = frozenset({"success", "failed", "timedout", "infrastructure_fail"})  # whatever dates there are
 _NO_JSON: Mapping[str, Any] = {}
 FIRST_JOBS = 4  # as long as it is not known how much there is of a job
 READY = 2  # the job, or pages
@@ -112,4 +113,5 @@ class Details:
 def _has_run(found: JobFound) -> bool:
     """Tell whether there can be anything of a job: not of an approval, of one that never ran, or that still runs."""
     job = found.job
-    return job.type != "approval" and job.job_number is not None and job.stopped_at is not None
+    has_ended = job.stopped_at is not None or job.status in _HAVE_RUN
+    return job.type != "approval" and job.job_number is not None and has_ended

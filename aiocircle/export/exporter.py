@@ -156,7 +156,7 @@ class Export:
         collector = self._collector
         return ExportReport(
             output=str(self._output),
-            rows=dict(collector.counts) if collector else {},
+            rows={name: collector.counts[name] for name in self._datasets} if collector else {},
             totals=self._totals,
             expired=collector.expired if collector else 0,
             failed=collector.failed if collector else 0,

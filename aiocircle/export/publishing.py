@@ -63,11 +63,13 @@ class Publisher:
 
     def _write(self, target: str, sink: Sink, table: Table) -> None:
         state = self._state
-        before = state.published(target, table) if sink.has(table) else 0
+        day = {"day": DAY, "month": MONTH}.get(sink.grain, 0)
+        before = state.published(target, table)
+        if before and not sink.has(table, state.parts(table, day) if day else ()):  # somebody removed it, or some of it
+            before = 0
         if before and not table.is_snapshot and state.newest(table) <= before:
             return
         whole = not before or sink.grain == "table" or table.is_snapshot
-        day = {"day": DAY, "month": MONTH}.get(sink.grain, 0)
         sink.begin(table, whole=whole)
         count = 0
         for batch in state.rows(table, newer_than=0 if whole else before, day=day):

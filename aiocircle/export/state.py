@@ -102,6 +102,7 @@ class State:
         self._looked_for = tuple(looked_for)
         for table in tables:
             self._database.run(creation(table, '"_run" INTEGER NOT NULL'))
+            self._database.run(_on_moved(table))
 
     # --- what was collected -------------------------------------------------------------------------------------------
 
@@ -137,7 +138,8 @@ class State:
 
     def _mark(self, collected: Collected) -> None:
         many = self._database.many
-        many(_MARK, [{**asdict(one), "created_at": _created_at(one), "run": self.run} for one in collected.pipelines])
+        marks = [{**asdict(one), "created_at": _created_at(one), "run": self.run} for one in collected.pipelines]
+        many(_MARK, [dict(zip(mark, storable(mark.values()), strict=True)) for mark in marks])
         many(f"INSERT INTO _workflows VALUES (?, ?) {_ADDED}", collected.workflows.items())  # noqa: S608 -- no text of others
         many(f"INSERT INTO _jobs VALUES (?, ?, ?) {_ADDED}", collected.jobs)  # noqa: S608
         many("DELETE FROM _jobs WHERE workflow = ?", [(workflow,) for workflow in collected.workflows])
@@ -278,6 +280,10 @@ class State:
             self._database.many(forget, [(name, target, of_format) for _, name, _ in values])
             self._database.many("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
 
+    def parts(self, table: Table, day: int) -> list[tuple[str, ...]]:
+        """Return the projects of a table's rows, and so many characters of their dates; empty where one has none."""
+        return self._database.run(f"SELECT DISTINCT {_parts(table, day)} FROM {quoted(table.name)}")  # noqa: S608
+
     def rows(self, table: Table, *, newer_than: int = 0, day: int = 0) -> Iterator[Batch]:
         """Yield a table's rows, in the order in which they were first seen.
 
@@ -290,9 +296,7 @@ class State:
         columns = ", ".join(map(quoted, table.names))
         where, order = '"_run" > ?', "rowid"
         if day:
-            parts = quoted(table.owner)
-            if table.date is not None:
-                parts += f", coalesce(substr({quoted(table.date)}, 1, {day}), '')"
+            parts = _parts(table, day)
             order = f"{parts}, rowid"
             if newer_than:
                 newer = f'SELECT {parts} FROM {quoted(table.name)} WHERE "_run" > ?'  # noqa: S608 -- names of ours
@@ -342,6 +346,26 @@ class State:
     def end_run(self) -> None:
         """Record that everything was collected: what comes next is another run, with newer rows."""
         self._database.run("DELETE FROM about WHERE name = 'run_began'")
+
+
+def _parts(table: Table, day: int) -> str:
+    """Return the columns that a table is divided by, with so many characters of the date."""
+    date = f", coalesce(substr({quoted(table.date)}, 1, {day}), '')" if table.date is not None else ""
+    return quoted(table.owner) + date
+
+
+def _on_moved(table: Table) -> str:
+    """Return what has a table written whole when a row of it changed its project or date.
+
+    What is divided by these would keep the row where it was. A project may get another name, and a date come late.
+    """
+    name = quoted(table.name)
+    parts = [quoted(one) for one in (table.owner, table.date) if one is not None]
+    moved = " OR ".join(f"old.{part} IS NOT new.{part}" for part in parts)
+    return (
+        f"CREATE TEMP TRIGGER IF NOT EXISTS {quoted(f'_moved_{table.name}')} AFTER UPDATE ON main.{name} "  # noqa: S608
+        f"WHEN {moved} BEGIN DELETE FROM _published WHERE name = '{table.name}'; END"
+    )
 
 
 def _created_at(mark: PipelineMark) -> str:

@@ -82,15 +82,19 @@ class Sweeper:
         period: Which are wanted.
         datasets: What is to be complete for them, as bits.
         goes_on: Whether anything below pipelines is wanted.
+        now: The time.
     """
 
-    def __init__(self, crawl: Crawl, state: State, ask: Asks, period: Period, datasets: int, *, goes_on: bool) -> None:
+    def __init__(
+        self, crawl: Crawl, state: State, ask: Asks, period: Period, datasets: int, *, goes_on: bool, now: datetime
+    ) -> None:
         self._crawl = crawl
         self._state = state
         self._ask = ask
         self._period = period
         self._datasets = datasets
         self._goes_on = goes_on
+        self._now = now
 
     async def pipelines(self, slug: ProjectSlug) -> AsyncGenerator[PipelineFound | PageRead, None]:
         """Yield the pipelines of a project, with a ``PageRead`` behind those of each page.
@@ -101,7 +105,7 @@ class Sweeper:
         branch = self._period.branch
         scope = f"{slug} {self._datasets}" + ("" if branch is None else f" {branch}")
         sweep = await self._ask(self._state.sweep, scope)
-        others = await self._ask(self._state.newest_complete, str(slug), self._datasets)
+        others = self._known(await self._ask(self._state.newest_complete, str(slug), self._datasets))
         recent: deque[UUID] = deque(maxlen=RECENT)
         for token in (None,) if sweep.token is None or self._period.until is not None else (sweep.token, None):
             again = _earlier(sweep.newest or others, self._period.look_back)
@@ -129,7 +133,7 @@ class Sweeper:
             async with aclosing(listing) as pages:
                 async for found, next_token in pages:
                     begun = True
-                    newest = _latest(newest, *(one.pipeline.created_at for one in found))
+                    newest = _latest(newest, *(self._known(one.pipeline.created_at) for one in found))
                     for one in await self._marked(found, again):
                         yield one
                     if next_token is not None:
@@ -141,6 +145,10 @@ class Sweeper:
             yield PageRead(scope, evolve(before, token=None, token_newest=None))
             return
         yield PageRead(scope, covered_by(before, wanted, newest, until))
+
+    def _known(self, created_at: datetime | None) -> datetime | None:
+        """Return a date up to which there is nothing new: a wrong one that lies ahead would hide all that comes."""
+        return created_at and min(created_at, self._now)
 
     async def _marked(self, found: Sequence[PipelineFound], again: datetime | None) -> list[PipelineFound]:
         """Return pipelines with the mark of whether what is below them has to be looked at: since ``again``, of all."""

@@ -78,10 +78,11 @@ class Database:
         """Yield, by groups of a query, how many values ``value`` has and each percentile of them.
 
         A percentile is a value that occurred: the smallest one that so many in a hundred do not exceed (nearest rank).
+        Infinite values, such as JSON's ``1e999``, are left out as those are that are not there.
         SQLite sorts, where it has room; here lie the values of one group at a time. Its window functions give the same
         and took 1.7 to 1.9 times the processor's time (two million values in two thousand groups).
         """
-        query = f"SELECT {groups}, value FROM ({source}) WHERE value IS NOT NULL ORDER BY {groups}, value"
+        query = f"SELECT {groups}, value FROM ({source}) WHERE abs(value) < 9e999 ORDER BY {groups}, value"
         for key, rows in groupby(self.rows(query), key=lambda row: row[:-1]):
             values = array("d", (row[-1] for row in rows))
             yield *key, len(values), *(values[(len(values) * rank + 99) // 100 - 1] for rank in ranks)

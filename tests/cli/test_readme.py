@@ -33,7 +33,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 @pytest.fixture
 def simulator(circleci_factory: Callable[..., Simulator]) -> Simulator:
-    world = World(pipelines=38)
+    world = World(slugs=("gh/acme/web", "bb/acme/api"), pipelines=38)
     for number in (1301, 1302, 1303):  # so that the next pipeline is number 42
         world.add_job("gh/acme/web", number, branch="other")
     files = [FakeArtifact(path=f"reports/{name}.xml", node_index=node, size=900) for node in (0, 1) for name in "abc"]

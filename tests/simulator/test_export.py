@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+import attrs
 import pyarrow.dataset
 import pytest
 from exports import FANNED_OUT, SLUG, assert_holds, client_of, generous, json_lines, truth, visible
@@ -100,6 +101,28 @@ async def test_new_pipelines_and_reruns_within_the_look_back_are_found(tmp_path:
     held = truth(world)
     for name in ("pipelines", "workflows", "jobs"):
         assert_holds(json_lines(tmp_path, name), name, held[name])
+
+
+async def test_a_run_that_finds_nothing_new_says_so_of_each_dataset(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=2, oddities=()), limits=generous()) as sim, client_of(sim) as client:
+        first = await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)
+        again = await export(client, tmp_path, "builds", "tests", look_back=NO_LOOK_BACK)
+    assert again.rows.keys() == first.rows.keys()
+    assert again.rows["tests"] == 0
+
+
+async def test_of_a_job_that_has_run_without_a_date_of_its_end_all_there_is_is_asked_for(tmp_path: Path) -> None:
+    world = World(pipelines=0)
+    number = world.add_job(SLUG, tests=3).number
+    (pipeline,) = world.pipelines(SLUG)
+    (workflow,) = pipeline.workflows
+    jobs = tuple(attrs.evolve(job, stopped_at=None) for job in workflow.jobs)
+    workflow = attrs.evolve(workflow, jobs=jobs)
+    world._placed[SLUG][pipeline.number] = attrs.evolve(pipeline, workflows=(workflow,))
+    async with Simulator(world, limits=generous()) as sim, client_of(sim) as client:
+        await export(client, tmp_path)
+    assert [row["job_number"] for row in json_lines(tmp_path, "job_details")] == [number]
+    assert len(json_lines(tmp_path, "tests")) == 3
 
 
 async def test_what_became_of_a_pipeline_that_was_being_set_up_is_seen(tmp_path: Path) -> None:
@@ -478,6 +501,16 @@ async def test_what_is_in_the_place_of_the_state_is_named(tmp_path: Path) -> Non
     async with Simulator(World(pipelines=2), limits=generous()) as sim, client_of(sim) as client:
         with pytest.raises(StoreError, match="not the state of an export"):
             await export(client, tmp_path, "pipelines")
+
+
+async def test_a_state_that_was_damaged_is_named_with_what_to_do(tmp_path: Path) -> None:
+    async with Simulator(World(pipelines=30), limits=generous()) as sim, client_of(sim) as client:
+        await export(client, tmp_path, "builds")
+        state = tmp_path / ".aiocircle" / "export.sqlite"
+        state.write_bytes(state.read_bytes()[:8192] + b"\xff" * (state.stat().st_size - 8192))
+        with pytest.raises(StoreError, match="the state of this export is damaged") as caught:
+            await export(client, tmp_path, "builds")
+    assert "-o" in (caught.value.hint or "")
 
 
 async def test_cancelled_nothing_is_visible_and_the_next_run_goes_on(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from aiocircle import Client, DownloadOptions, RetryPolicy, Selection
@@ -105,6 +106,16 @@ async def test_nothing_is_asked_behind_the_pipelines_of_the_time_that_is_wanted(
     assert sim.stats.requests["pipeline.workflows"] == 23
     numbers = {job.number for one in pipelines[3:26] for flow in one.workflows for job in flow.jobs}
     assert {int(name.split("/")[0]) for name in files(tmp_path)} <= numbers
+
+
+async def test_a_pipeline_whose_date_is_wrong_hides_none_that_is_older(tmp_path: Path) -> None:
+    world = World(pipelines=40, artifacts=1)
+    pipelines = list(world.pipelines(SLUG))
+    world._placed[SLUG][pipelines[3].number] = attrs.evolve(pipelines[3], created_at=datetime(1970, 1, 1, tzinfo=UTC))
+    async with opened(world, page_size=10) as (sim, client):
+        await client.download(SLUG, since=pipelines[25].created_at, to=tmp_path)
+    assert sim.stats.requests["project.pipelines"] == 3
+    assert sim.stats.requests["pipeline.workflows"] == 25
 
 
 async def test_what_is_not_wanted_costs_no_request_at_the_level_below(tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ WRONG: list[tuple[str, Any]] = [
     ("created_at", "yesterday"),
     ("created_at", 1_795_452_290),
     ("created_at", {}),
+    ("created_at", "0001-01-01T00:00:00+14:00"),  # before the first date of UTC
+    ("created_at", "9999-12-31T23:59:59-01:00"),
     ("part", "whole"),
     ("part", []),
     ("parts", {}),

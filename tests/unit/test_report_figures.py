@@ -199,6 +199,15 @@ def test_the_slowest_tests_are_those_with_the_longest_mean(database: Database) -
         assert (bar["value"], bar["further"]) == (nearest_rank(known, 50), nearest_rank(known, 95))
 
 
+def test_a_test_of_infinite_duration_costs_the_figures_of_no_other(tmp_path: Path) -> None:
+    rows = {**ROWS, "tests": [*ROWS["tests"], ROWS["tests"][0]._replace(position=10_000, run_seconds=math.inf)]}
+    with Database(write_export(tmp_path, rows)) as database:
+        infinite = plot(section_of_tests(database), "slowest-tests")["bars"]
+    with Database(write_export(tmp_path / "finite", ROWS)) as database:
+        finite = plot(section_of_tests(database), "slowest-tests")["bars"]
+    assert [(bar["name"], bar["value"]) for bar in infinite] == [(bar["name"], bar["value"]) for bar in finite]
+
+
 def test_flaky_tests_are_those_of_insights(database: Database) -> None:
     bars = plot(section_of_tests(database), "flakiest-tests")["bars"]
     flaky = [FlakyTestRow(*row) for row in ROWS["flaky_tests"]]

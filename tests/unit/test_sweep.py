@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -109,9 +109,10 @@ async def sweep(
     still_open: frozenset[int] = frozenset(),
     failed: frozenset[int] = frozenset(),
     bits: int = BITS,
+    now: int = 10_000,
 ) -> list[int]:
     """Carry out one run, and return the pipelines below which it looked."""
-    sweeper = Sweeper(cast("Crawl", history), state, ask, period, bits, goes_on=True)
+    sweeper = Sweeper(cast("Crawl", history), state, ask, period, bits, goes_on=True, now=day(now))
     looked: list[int] = []
     collected = Collected()
     read = 0
@@ -321,6 +322,33 @@ def test_a_narrow_run_behind_a_hole_does_not_claim_the_hole_and_the_next_one_goe
         state.close()
 
     drive(carry_out())
+
+
+def test_a_date_that_lies_ahead_hides_nothing_that_comes_before_it(tmp_path: Path) -> None:
+    async def carry_out() -> None:
+        history = History([1, 2, 3, 50_000])
+        state = open_state(tmp_path)
+        assert len(await sweep(history, state, Period(), now=4)) == 4
+        state.close()
+        history.days += [5, 6]
+        state = open_state(tmp_path)
+        assert {4, 5} <= set(await sweep(history, state, Period(look_back=timedelta(days=2)), now=6))
+        state.close()
+        history.days += [7]
+        state = open_state(tmp_path)  # the first sweep of its datasets looks back from now as well
+        assert {4, 5, 6} <= set(await sweep(history, state, Period(look_back=timedelta(days=2)), now=7, bits=0b01))
+        state.close()
+
+    drive(carry_out())
+
+
+def test_half_a_character_in_the_name_of_a_branch_is_no_hindrance(tmp_path: Path) -> None:
+    state = open_state(tmp_path)
+    found = found_pipeline(SLUG, Pipeline(id=NAMES, created_at=BEGIN), {})
+    half = evolve(mark(found, is_open=True, is_broken=False), branch="a\ud83d")
+    state.save(Collected(pipelines=[half]))
+    assert state.seen([half.id], BITS) == {half.id}
+    state.close()
 
 
 def test_to_look_back_further_than_time_goes_is_to_look_at_everything(tmp_path: Path) -> None:

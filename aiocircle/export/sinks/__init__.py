@@ -16,7 +16,7 @@ where they may, and refuse it where they may not.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -61,8 +61,12 @@ class Sink(Protocol):
     ) -> None:
         """Finish, or abort."""
 
-    def has(self, table: Table) -> bool:
+    def has(self, table: Table, parts: Iterable[tuple[str, ...]] = ()) -> bool:
         """Return whether an earlier ``finish`` made a table visible that is still there.
+
+        Args:
+            table: The table.
+            parts: What must be there of it, with a grain of months or days: a project, and a month or day of it.
 
         Raises:
             StoreError: It cannot be told, since what is there cannot be read.

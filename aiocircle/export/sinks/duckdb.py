@@ -11,7 +11,7 @@ larger than the memory.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -105,7 +105,7 @@ class DuckDB(Finishing):
         self._waiting: list[bytes] = []
         self._size = 0
 
-    def has(self, table: Table) -> bool:
+    def has(self, table: Table, parts: Iterable[tuple[str, ...]] = ()) -> bool:  # noqa: ARG002 -- it has no parts
         """Return whether the database has a table.
 
         Raises:

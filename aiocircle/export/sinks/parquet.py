@@ -201,15 +201,17 @@ class Parquet(Finishing):
         self._parts = Parts(self._directory, "parquet", sync=sync)
         self._begun: list[_Writing] = []
 
-    def has(self, table: Table) -> bool:
+    def has(self, table: Table, parts: Iterable[Key] = ()) -> bool:
         """Return whether there are files of a table, divided as this sink divides them and not otherwise as well."""
         partitioning = Partitioning(table, self._partition)
         is_file = self._single(table).is_file()
         with explained(self._directory / table.name):
             if self._partition == "none":
                 return is_file and not any(True for _ in self._found(table))
-            own = [partitioning.is_own(path) for path in self._found(table)]
-        return bool(own) and all(own) and not is_file
+            found = set(self._found(table))
+        if not found or not all(map(partitioning.is_own, found)) or is_file:
+            return False
+        return all((*partitioning.directory(part), PART) in found for part in parts)
 
     def begin(self, table: Table, *, whole: bool = True) -> None:
         """Go on with a table.

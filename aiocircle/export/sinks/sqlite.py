@@ -49,7 +49,7 @@ class Sqlite(Finishing):
         self._created: list[Table] = []
         self._put: Callable[[Sequence[_Row]], None] | None = None
 
-    def has(self, table: Table) -> bool:
+    def has(self, table: Table, parts: Iterable[tuple[str, ...]] = ()) -> bool:  # noqa: ARG002 -- it has no parts
         """Return whether the database has a table.
 
         Raises:

@@ -60,7 +60,7 @@ class _Texts(Finishing):
         self._stream: IO[bytes] | None = None
         self._text: Callable[[Sequence[_Row]], str] | None = None
 
-    def has(self, table: Table) -> bool:
+    def has(self, table: Table, parts: Iterable[tuple[str, ...]] = ()) -> bool:  # noqa: ARG002 -- it has no parts
         """Return whether there is a file of a table."""
         return self._final(table.name).is_file()
 
