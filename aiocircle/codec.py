@@ -120,9 +120,7 @@ def _datetime(value: Any, _type: Any) -> datetime:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             return moment.replace(tzinfo=UTC)
-        moment.astimezone(
-            UTC
-        )  # at the ends of the calendar UTC may have no date for it, which is no surprise for later
+        moment.astimezone(UTC)  # which has no date for some at the ends of the calendar
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"a time expected, not {_shown(value)}") from None
     return moment

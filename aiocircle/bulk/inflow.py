@@ -74,6 +74,11 @@ class Inflow(asyncio.BufferedProtocol):
                 self._line.waits_since = NEVER
         return self._filled.popleft()
 
+    def unread(self) -> list[memoryview]:
+        """Return what has been received and not been handed out, where the end of the body is not to be had."""
+        last = [] if self._buffer is None else [memoryview(self._buffer)[: self._at]]
+        return [*self._filled, *last]
+
     def give_back(self, view: memoryview) -> None:
         """Let a buffer be used again."""
         buffer = self._lent.pop(id(view), None)

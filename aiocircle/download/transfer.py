@@ -40,6 +40,7 @@ from aiocircle.transport import Answer
 
 T = TypeVar("T")
 WORTH_AN_INFLOW = 256 * 1024  # bytes still to come
+WORTH_KEEPING = 64 * 1024  # bytes that came: as many requests for the rest as for all cost more than these
 PAGE_HINT = "is the token still good ('aiocircle me' tells), and is there a portal or a proxy in between?"
 
 
@@ -157,6 +158,7 @@ class _Arrival:
         self._out = Outflow(transfer.store, transfer.threads, self._target, self._tell)
         self._inflow: Inflow | None = None
         self._lent: memoryview | None = None
+        self._at = 0  # where in the file the answer's body begins
 
     async def receive(self) -> None:
         """Take in what the answer has of the file, which is complete then, or handed over."""
@@ -180,8 +182,23 @@ class _Arrival:
             with anyio.CancelScope(shield=not self._transfer.store.is_remote):
                 await self._complete(self._out.part)
         except BaseException as error:
-            await self._out.drop(keep=isinstance(error, TransportError | APIError) or not isinstance(error, Exception))
+            try:
+                if isinstance(error, TransportError):
+                    await self._save_what_came()
+            finally:
+                keep = isinstance(error, TransportError | APIError) or not isinstance(error, Exception)
+                await self._out.drop(keep=keep)
             raise
+
+    async def _save_what_came(self) -> None:
+        """Write what came of a body that was cut, if the next attempt can go on behind it.
+
+        Without that, a line that cuts every connection before a batch is full would never bring a large file.
+        """
+        kept = self._out.part.kept if self._out.part else new_part(self._artifact.identity, self._validator, None).kept
+        missing = self._at + (self._answer.size or 0) - self._out.size - self._out.gathered_size
+        if kept is not None and missing > 0 and self._out.gathered_size >= WORTH_KEEPING:
+            await self._hand_over()
 
     async def _take_all(self) -> None:
         answer = self._answer
@@ -199,6 +216,7 @@ class _Arrival:
             size = part.size if complete else part.size + (answer.size or 0)
             self._emit(TransferStarted(target=self._item.target, size=size))
         await self._out.resume(part)
+        self._at = part.size
         if not complete:
             # Of the digests only this one is about the bytes that come.
             headers = {"Content-Digest": answer.headers.get("Content-Digest", "")}
@@ -263,8 +281,13 @@ class _Arrival:
 
     async def _take_views(self, body: Body, inflow: Inflow, ranges: Ranges | None = None) -> None:
         while ranges is None or not ranges.is_cut:
-            with self._answer.named():
-                view = await inflow.next()
+            try:
+                with self._answer.named():
+                    view = await inflow.next()
+            except TransportError:
+                for unread in inflow.unread():
+                    self._out.gather(unread)
+                raise
             if view is None:
                 return
             before, self._lent = self._lent, view

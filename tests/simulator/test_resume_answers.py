@@ -1,9 +1,13 @@
 """A half file and every answer of a host to the request for its rest: the right bytes, never of two objects."""
 
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
+from raw_host import Asked, Close, Part, RawHost, reply
 
 from aiocircle import Client, DownloadOptions, Report, RetryPolicy, Timeouts
 from aiocircle.testing import FakeArtifact, Simulator, World
@@ -138,3 +142,29 @@ async def test_a_part_that_somebody_has_touched_is_not_continued(tmp_path: Path,
         assert (await download(client, tmp_path)).ok
     assert (tmp_path / "0/large").read_bytes() == sim.world.artifact_bytes(SLUG, 1, "large")
     assert parts(tmp_path) == []
+
+
+async def test_a_line_that_cuts_early_brings_a_large_file_all_the_same(tmp_path: Path) -> None:
+    """Each connection ends long before a batch is full, and the next one begins behind what it brought."""
+    content, step = os.urandom(2_000_000), 150_000
+    begins: list[int] = []
+
+    def answer(asked: Asked) -> Iterator[Part]:
+        if "/output/" not in asked.target:
+            url = f"{host.url}/output/large"
+            yield reply(body=json.dumps({"items": [{"path": "large", "node_index": 0, "url": url}]}).encode())
+            return
+        at = int(asked.headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        begins.append(at)
+        status = {"status": 206, "Content_Range": f"bytes {at}-{len(content) - 1}/{len(content)}"} if at else {}
+        head = reply(body=b"", ETag='"one"', Content_Length=str(len(content) - at), **status)  # type: ignore[arg-type]
+        yield head + content[at : at + step]
+        yield Close()
+
+    async with RawHost(answer) as host, Client("token", host=host.url, retry=RetryPolicy(base=0.001)) as client:
+        for _ in range(len(content) // step):
+            if (await client.download(SLUG, job=1, to=tmp_path)).ok:
+                break
+    assert (tmp_path / "0/large").read_bytes() == content
+    assert begins[:10] == list(range(0, 10 * step, step))
+    assert begins == sorted(set(begins))
