@@ -87,7 +87,7 @@ async def service(simulator: Simulator) -> AsyncIterator[Client]:
     assert tasks() == before
     gc.collect()  # whatever was forgotten complains now, and complaints are errors
     # Threads end, and the simulator closes its side of connections, a moment later.
-    await until(lambda: threads() == its_threads)
+    await until(lambda: threads() <= its_threads)  # one that an earlier test left may end meanwhile
     await until(lambda: descriptors() <= its_descriptors)
     assert faults == []
 
