@@ -7,7 +7,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
-pytest_plugins = ["operations_called", "object_servers"]
+pytest_plugins = ["operations_called", "object_servers", "tls"]
 
 settings.register_profile("ci", deadline=None, print_blob=True)
 settings.load_profile("ci")

@@ -1,8 +1,6 @@
 """Whom the command trusts: as everywhere, the system's authorities, or those that ``SSL_CERT_FILE`` names."""
 
 import asyncio
-import shutil
-import ssl
 import subprocess
 import sys
 import threading
@@ -10,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tls import TLS
 
 from aiocircle.testing import FakeArtifact, Simulator, World
 
@@ -18,28 +17,15 @@ SLUG = "gh/acme/web"
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Path:
-    """Make a certificate for 127.0.0.1, with its key beside it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("NO TLS TEST: it needs openssl to make a certificate")
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=sim -addext subjectAltName=IP:127.0.0.1"
-    made = tmp_path / "authority.pem"
-    subprocess.run([*command.split(), "-keyout", tmp_path / "key.pem", "-out", made], check=True, capture_output=True)
-    return made
-
-
-@pytest.fixture
-def host(authority: Path) -> Iterator[str]:
+def host(tls: TLS) -> Iterator[str]:
     """Serve a job over TLS from another thread, and return the origin."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority, authority.with_name("key.pem"))
     world = World(pipelines=0)
     world.add_job(SLUG, 1, [FakeArtifact("f", size=700_000)])
     listening, over, origins = threading.Event(), asyncio.Event(), list[str]()
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        async with Simulator(world, ssl_context=context) as simulator:
+        async with Simulator(world, ssl_context=tls.server) as simulator:
             origins.append(simulator.url)
             listening.set()
             await over.wait()
@@ -54,14 +40,14 @@ def host(authority: Path) -> Iterator[str]:
 
 
 def test_an_authority_that_was_named_is_trusted_and_no_other(
-    aiocircle: Run, host: str, authority: Path, tmp_path: Path
+    aiocircle: Run, host: str, tls: TLS, tmp_path: Path
 ) -> None:
     command = ("download", SLUG, "--job", 1, "--host", host, "-o", "out", "--retries", "0")
     refused = aiocircle(*command)
     assert refused.returncode == 4
     assert "no secure connection to 127.0.0.1: self-signed certificate" in refused.stderr
     assert "SSL_CERT_FILE" in refused.stderr
-    trusted = aiocircle(*command, SSL_CERT_FILE=str(authority))
+    trusted = aiocircle(*command, SSL_CERT_FILE=str(tls.certificate))
     assert trusted.returncode == 0, trusted.stderr
     assert (tmp_path / "out/0/f").stat().st_size == 700_000
 

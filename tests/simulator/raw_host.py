@@ -3,13 +3,10 @@
 import asyncio
 import contextlib
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple, Self
 
-import pytest
 from attrs import define, field
 
 from aiocircle import Client
@@ -187,17 +184,3 @@ async def opened(url: str, token: str | None = TOKEN, **options: object) -> Asyn
     settings = {"retry": QUICK, "clock": FastClock(100), "on_event": events.append, **options}
     async with Client(token, host=url, **settings) as client:  # type: ignore[arg-type]
         yield Opened(client, client._opened, events)
-
-
-def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return a server's context with a certificate that nobody signed, and a client's that trusts it."""
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"NO TLS TEST: the openssl program is missing or fails ({error})")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(cert, key)
-    return server, ssl.create_default_context(cafile=str(cert))

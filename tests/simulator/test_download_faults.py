@@ -1,17 +1,15 @@
 """Nothing partial or wrong stands under a final name: what the simulator can do wrong to a file."""
 
-import shutil
-import ssl
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import anyio
 import pytest
 from downloads import SLUG, tree
 from faulty_downloads import GOOD, STRUCK, both, client_of, download, world_of
+from tls import TLS
 
 from aiocircle import ItemOutcome, Report
 from aiocircle.errors import (
@@ -224,13 +222,11 @@ async def test_a_foreign_origin_gets_no_token_whatever_leads_there(tmp_path: Pat
         assert sim.stats.leaks == 0
 
 
-async def test_https_does_not_continue_as_http(tmp_path: Path) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("NOT TESTED: https to http, since there is no openssl to make a certificate with")
+async def test_https_does_not_continue_as_http(tmp_path: Path, tls: TLS) -> None:
     world = both()
     connector = aiohttp.TCPConnector(ssl=False)
     async with (
-        Simulator(world, ssl_context=await certified(tmp_path)) as sim,
+        Simulator(world, ssl_context=tls.server) as sim,
         aiohttp.ClientSession(connector=connector) as session,
         client_of(sim, session=session) as client,
     ):
@@ -240,15 +236,6 @@ async def test_https_does_not_continue_as_http(tmp_path: Path) -> None:
     assert [one.code for one in report.failures] == ["unsafe_address"]
     assert "https to http" in str(report.failures[0].reason)
     assert_good_ones_are_complete(world, tmp_path / "out", report, failed=1)
-
-
-async def certified(directory: Path) -> ssl.SSLContext:
-    key, certificate = directory / "key.pem", directory / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
-    await anyio.run_process([*command.split(), "-keyout", str(key), "-out", str(certificate)])
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 @pytest.mark.parametrize(

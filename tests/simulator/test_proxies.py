@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import aiohttp
 import pytest
-from raw_host import QUICK, TOKEN, Close, RawHost, Talker, certificate, opened, reply
+from raw_host import QUICK, TOKEN, Close, RawHost, Talker, opened, reply
 from secret_exchanges import traces_of
+from tls import TLS
 
 from aiocircle import Client, Timeouts
 from aiocircle.errors import APIError, ConfigurationError, ConnectError, DeadlineError
@@ -56,13 +57,12 @@ class Tunnel:
 
 
 async def test_https_goes_through_a_tunnel_that_sees_no_token_and_whose_password_nobody_else_sees(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tls: TLS
 ) -> None:
-    server, client = certificate(tmp_path)
-    client.check_hostname = False
-    async with RawHost(lambda asked: reply(200, b"{}"), server) as host, Tunnel(host.port) as tunnel:
+    tls.client.check_hostname = False
+    async with RawHost(lambda asked: reply(200, b"{}"), tls.server) as host, Tunnel(host.port) as tunnel:
         proxied(monkeypatch, tunnel.place)
-        async with opened(API, trust_env=True, ssl_context=client) as seen:
+        async with opened(API, trust_env=True, ssl_context=tls.client) as seen:
             assert await seen.get() == {}
             assert await seen.bytes_of("https://files.example/x") == b"{}"
     assert [head[0] for head in tunnel.heads] == [
@@ -151,10 +151,9 @@ async def test_a_proxy_whose_name_does_not_resolve_is_not_taken_for_the_host(mon
 
 
 async def test_a_proxy_whose_certificate_is_not_trusted_is_not_taken_for_the_host(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tls: TLS
 ) -> None:
-    server, _ = certificate(tmp_path)
-    async with RawHost(lambda _: reply(200), server) as proxy:
+    async with RawHost(lambda _: reply(200), tls.server) as proxy:
         monkeypatch.setenv("https_proxy", f"https://me:{PASSWORD}@127.0.0.1:{proxy.port}")
         async with opened(API, trust_env=True) as seen:
             with pytest.raises(ConnectError, match="no secure connection to the proxy on the way to"):

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from raw_host import QUICK, TOKEN, Close, Hang, Opened, Part, RawHost, Talker, certificate, opened, reply
+from raw_host import QUICK, TOKEN, Close, Hang, Opened, Part, RawHost, Talker, opened, reply
 from secret_exchanges import BODY, SIGNATURE, address_in, traces_of, world
+from tls import TLS
 
 from aiocircle.auth import AuthScheme
 from aiocircle.errors import (
@@ -157,10 +158,9 @@ async def test_a_signature_that_stays_expired_is_an_error_that_does_not_show_it(
 
 
 async def test_a_certificate_that_nobody_signed_is_refused_in_words_and_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tls: TLS, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server, _ = certificate(tmp_path)
-    async with RawHost(lambda _: reply(), server) as host, opened(host.url) as seen:
+    async with RawHost(lambda _: reply(), tls.server) as host, opened(host.url) as seen:
         shown, error = await everything_shown_by(seen, caplog)
         requests = [event for event in seen.events if isinstance(event, RequestSent)]
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from raw_host import TOKEN, Asked, RawHost, certificate, opened, reply
+from raw_host import TOKEN, Asked, RawHost, opened, reply
 from secret_exchanges import BODY, SIGNATURE, SLUG, address_in, traces_of, world
+from tls import TLS
 
 from aiocircle.auth import AuthScheme
 from aiocircle.errors import (
@@ -100,11 +101,10 @@ async def test_a_redirect_relative_to_the_scheme_leads_to_storage() -> None:
         assert sim.stats.leaks == 0
 
 
-async def test_https_is_not_continued_as_http(tmp_path: Path) -> None:
-    server, trusting = certificate(tmp_path)
+async def test_https_is_not_continued_as_http(tls: TLS) -> None:
     async with (
-        Simulator(world(), token=TOKEN, ssl_context=server) as sim,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session,
+        Simulator(world(), token=TOKEN, ssl_context=tls.server) as sim,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls.client)) as session,
         opened(sim.url, session=session) as seen,
     ):
         address = await address_in(seen)

@@ -1,16 +1,13 @@
 """The simulator ends what it began, whatever its clients do."""
 
-import shutil
 import socket
-import ssl
-import subprocess
 import time
-from pathlib import Path
 
 import aiohttp
 import pytest
 from sim_client import api, hop, with_token
 from sim_served import SLUG, first_url
+from tls import TLS
 
 from aiocircle.testing import FakeArtifact, Simulator, SimulatorThread, World
 
@@ -57,30 +54,16 @@ def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
         assert api(sim, "/me").status == 200
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("NO TLS TEST: it needs openssl to make a certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=sim -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, key
-
-
 @pytest.mark.anyio
-async def test_https_is_served_with_a_context_and_the_foreign_origin_stays_http(certificate: tuple[Path, Path]) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    trust = ssl.create_default_context(cafile=str(certificate[0]))
+async def test_https_is_served_with_a_context_and_the_foreign_origin_stays_http(tls: TLS) -> None:
     world = World(pipelines=0)
     job = world.add_job(SLUG, 1, [FakeArtifact("f", size=700_000)])
-    async with Simulator(world, ssl_context=context) as sim, aiohttp.ClientSession() as session:
+    async with Simulator(world, ssl_context=tls.server) as sim, aiohttp.ClientSession() as session:
         assert sim.url.startswith("https://127.0.0.1:")
         assert sim.storage_url.startswith("https://")
         assert sim.foreign_url.startswith("http://")
         url = f"{sim.url}/output/job/{job.id}/artifacts/0/f"
-        async with session.get(url, headers=with_token(sim), ssl=trust, allow_redirects=False) as reply:
+        async with session.get(url, headers=with_token(sim), ssl=tls.client, allow_redirects=False) as reply:
             location = reply.headers["Location"]
-        async with session.get(location, ssl=trust) as reply:
+        async with session.get(location, ssl=tls.client) as reply:
             assert await reply.read() == world.artifact_bytes(SLUG, 1, "f")

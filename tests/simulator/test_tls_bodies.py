@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 import pytest
-from raw_host import Close, Hang, Part, RawHost, certificate, opened, reply
+from raw_host import Close, Hang, Part, RawHost, opened, reply
+from tls import TLS
 
 from aiocircle import Client, DownloadOptions, Report, RetryPolicy, Timeouts
 from aiocircle.errors import ConnectError, TransportError
@@ -20,17 +19,6 @@ pytestmark = pytest.mark.anyio
 SLUG = "gh/acme/web"
 KIB = 1024
 SIZES = [0, 1, 1000, 16 * KIB, 255 * KIB, 256 * KIB + 1, 900_000, 5_000_000]
-
-
-class Contexts(NamedTuple):
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@pytest.fixture
-def tls(tmp_path: Path) -> Contexts:
-    """Return a server's context with a certificate of its own, and a client's that trusts it."""
-    return Contexts(*certificate(tmp_path))
 
 
 @pytest.fixture
@@ -46,7 +34,7 @@ def world() -> World:
     return world
 
 
-def client_of(sim: Simulator, tls: Contexts, attempts: int = 5) -> Client:
+def client_of(sim: Simulator, tls: TLS, attempts: int = 5) -> Client:
     policy = RetryPolicy(base=0.001, attempts=attempts)
     return Client(sim.token, host=sim.url, retry=policy, timeouts=Timeouts(stall=0.5), ssl_context=tls.client)
 
@@ -62,7 +50,7 @@ def assert_right(sim: Simulator, out: Path, *absent: int) -> None:
             assert (out / f"0/{size}").read_bytes() == sim.world.artifact_bytes(SLUG, 1, f"{size}")
 
 
-async def test_every_byte_arrives_and_connections_are_used_again(tls: Contexts, out: Path) -> None:
+async def test_every_byte_arrives_and_connections_are_used_again(tls: TLS, out: Path) -> None:
     async with Simulator(world(), ssl_context=tls.server) as sim, client_of(sim, tls) as client:
         assert sim.storage_url.startswith("https://")
         report = await download(client, out)
@@ -73,7 +61,7 @@ async def test_every_byte_arrives_and_connections_are_used_again(tls: Contexts, 
 
 @pytest.mark.parametrize("fault", ["cut-body", "cut-chunked", "stall", "stall-half", "drop", "reset"])
 async def test_what_passes_is_tried_again_and_what_arrived_is_not_fetched_twice(
-    tls: Contexts, out: Path, fault: str
+    tls: TLS, out: Path, fault: str
 ) -> None:
     async with Simulator(world(), ssl_context=tls.server) as sim, client_of(sim, tls) as client:
         struck = sim.faults.add(fault, 1, match="/5000000", place="storage")
@@ -88,7 +76,7 @@ async def test_what_passes_is_tried_again_and_what_arrived_is_not_fetched_twice(
 
 
 @pytest.mark.parametrize(("fault", "code"), [("cut-body", "interrupted"), ("stall-half", "deadline")])
-async def test_what_does_not_pass_fails_and_the_others_arrive(tls: Contexts, out: Path, fault: str, code: str) -> None:
+async def test_what_does_not_pass_fails_and_the_others_arrive(tls: TLS, out: Path, fault: str, code: str) -> None:
     async with Simulator(world(), ssl_context=tls.server) as sim, client_of(sim, tls, attempts=2) as client:
         sim.faults.add(fault, match="/(1000|5000000)", place="storage")
         report = await download(client, out)
@@ -97,7 +85,7 @@ async def test_what_does_not_pass_fails_and_the_others_arrive(tls: Contexts, out
 
 
 async def test_a_cancellation_in_the_middle_of_a_large_body_leaves_nothing_behind_and_the_next_run_goes_on(
-    tls: Contexts, out: Path
+    tls: TLS, out: Path
 ) -> None:
     async with Simulator(world(), ssl_context=tls.server) as sim, client_of(sim, tls) as client:
         held = sim.faults.add("stall-half", 1, match="/5000000")
@@ -128,7 +116,7 @@ def _size(file: Path) -> int:
         return 0
 
 
-async def test_bytes_behind_the_end_of_a_body_are_no_answer_to_the_next_request(tls: Contexts) -> None:
+async def test_bytes_behind_the_end_of_a_body_are_no_answer_to_the_next_request(tls: TLS) -> None:
     """A host that says too much over a connection that is used again could answer what was not asked yet."""
     body, forged = os.urandom(600 * KIB), reply(body=b"forged")
 
@@ -143,9 +131,7 @@ async def test_bytes_behind_the_end_of_a_body_are_no_answer_to_the_next_request(
 @pytest.mark.parametrize(
     ("end", "words"), [(Close, "closed the connection without an answer"), (Hang, "sent less than|sent nothing for")]
 )
-async def test_a_head_that_breaks_off_is_an_error_in_words(
-    tls: Contexts, end: type[Close] | type[Hang], words: str
-) -> None:
+async def test_a_head_that_breaks_off_is_an_error_in_words(tls: TLS, end: type[Close] | type[Hang], words: str) -> None:
     def answer(_asked: object) -> list[Part]:
         return [b"HTTP/1.1 200 OK\r\nContent-Le", end()]
 
@@ -158,9 +144,8 @@ async def test_a_head_that_breaks_off_is_an_error_in_words(
             await asyncio.wait_for(seen.bytes_of(f"{host.url}/x"), 10)
 
 
-async def test_a_certificate_that_nobody_signed_is_final_and_says_what_to_do(tmp_path: Path) -> None:
-    context, _ = certificate(tmp_path)
-    async with RawHost(lambda asked: reply(body=b"x"), context) as host, opened(host.url) as seen:
+async def test_a_certificate_that_nobody_signed_is_final_and_says_what_to_do(tls: TLS) -> None:
+    async with RawHost(lambda asked: reply(body=b"x"), tls.server) as host, opened(host.url) as seen:
         with pytest.raises(ConnectError, match="no secure connection") as caught:
             await seen.bytes_of(f"{host.url}/x")
         assert host.asked == []
@@ -168,7 +153,7 @@ async def test_a_certificate_that_nobody_signed_is_final_and_says_what_to_do(tmp
     assert "SSL_CERT_FILE" in (caught.value.hint or "")
 
 
-async def test_a_large_file_comes_by_several_connections_where_one_is_the_limit(tls: Contexts, out: Path) -> None:
+async def test_a_large_file_comes_by_several_connections_where_one_is_the_limit(tls: TLS, out: Path) -> None:
     size = 40 * KIB * KIB
     world = World(pipelines=0)
     world.add_job(SLUG, 1, [FakeArtifact("large", size=size)])
