@@ -97,17 +97,23 @@ def _means(entry: str, host: str, port: int | None) -> bool:
 
 
 def _parse(text: str, scheme: str) -> Proxy:
+    url = _url(text)
+    if url is None:
+        raise ConfigurationError("a proxy that the environment names has no usable address", hint=PROXY_HINT)
+    if url.scheme not in SCHEMES:
+        what = f"{scheme.upper()}_PROXY names a proxy of the kind {url.scheme}, which is not supported"
+        raise ConfigurationError(what, hint="name one that begins with http://, or unset it for this command")
+    if not url.user and not url.password:
+        return Proxy(url.origin())
+    shown = b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
+    return Proxy(url.origin(), {"Proxy-Authorization": f"Basic {shown}"})
+
+
+def _url(text: str) -> URL | None:
     try:
         url = URL(text if "://" in text else f"http://{text}")
-        address = url.origin()
+        url.origin()
     except ValueError:
-        pass  # whose error quotes the address, and so a password in it
-    else:
-        if url.scheme not in SCHEMES:
-            what = f"{scheme.upper()}_PROXY names a proxy of the kind {url.scheme}, which is not supported"
-            raise ConfigurationError(what, hint="name one that begins with http://, or unset it for this command")
-        if not url.user and not url.password:
-            return Proxy(address)
-        shown = b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
-        return Proxy(address, {"Proxy-Authorization": f"Basic {shown}"})
-    raise ConfigurationError("a proxy that the environment names has no usable address", hint=PROXY_HINT)
+        return None  # and no error, which would quote the address, and so a password in it
+    # A slash in a password ends the host, and what stands before it would be shown as an address.
+    return None if "@" in url.raw_path_qs else url

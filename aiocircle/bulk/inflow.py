@@ -74,10 +74,9 @@ class Inflow(asyncio.BufferedProtocol):
                 self._line.waits_since = NEVER
         return self._filled.popleft()
 
-    def unread(self) -> list[memoryview]:
-        """Return what has been received and not been handed out, where the end of the body is not to be had."""
-        last = [] if self._buffer is None else [memoryview(self._buffer)[: self._at]]
-        return [*self._filled, *last]
+    def unread(self) -> memoryview:
+        """Return what has been received of a buffer that will never be full, since ``next`` has failed."""
+        return memoryview(self._buffer or b"")[: self._at]
 
     def give_back(self, view: memoryview) -> None:
         """Let a buffer be used again."""

@@ -40,7 +40,7 @@ from aiocircle.transport import Answer
 
 T = TypeVar("T")
 WORTH_AN_INFLOW = 256 * 1024  # bytes still to come
-WORTH_KEEPING = 64 * 1024  # bytes that came: as many requests for the rest as for all cost more than these
+WORTH_KEEPING = 64 * 1024  # bytes that came; fewer are sooner fetched again than written and read
 PAGE_HINT = "is the token still good ('aiocircle me' tells), and is there a portal or a proxy in between?"
 
 
@@ -285,8 +285,7 @@ class _Arrival:
                 with self._answer.named():
                     view = await inflow.next()
             except TransportError:
-                for unread in inflow.unread():
-                    self._out.gather(unread)
+                self._out.gather(inflow.unread())
                 raise
             if view is None:
                 return

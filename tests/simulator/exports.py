@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from aiocircle import Client, RetryPolicy
+from aiocircle import Client, ExportOptions, ExportReport, RetryPolicy
 from aiocircle.testing import Simulator, World
 from aiocircle.testing.kong import KongLimits
 
@@ -14,6 +14,18 @@ SLUG = "gh/acme/web"
 FANNED_OUT = ("pipelines", "workflows", "jobs", "job_details", "artifacts", "tests")
 
 Key = tuple[Any, ...]
+
+
+NO_LOOK_BACK = timedelta()
+APP = "circleci/9YytKzouJxzu4TjCRFqAoD/2LNgBUj3Ezt1hNtvrGcDtW"
+
+
+async def export(client: Client, out: Path, *datasets: str, projects: Any = SLUG, **options: Any) -> ExportReport:
+    return await client.export.run(projects, datasets or FANNED_OUT, to=out, options=ExportOptions(**options))
+
+
+def gaps(out: Path) -> list[dict[str, Any]]:
+    return json_lines(out, "gaps")
 
 
 def generous() -> KongLimits:

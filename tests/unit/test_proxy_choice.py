@@ -94,6 +94,8 @@ def test_user_and_password_go_into_a_header_only(monkeypatch: pytest.MonkeyPatch
         (f"socks5://me:{PASSWORD}@proxy.corp:1080", "HTTPS_PROXY names a proxy of the kind socks5"),
         (f"http://me:{PASSWORD}@[bad", "no usable address"),
         (f"http://me:{PASSWORD}@proxy.corp:99999", "no usable address"),
+        (f"http://me:12/{PASSWORD}@proxy.corp:3128", "no usable address"),
+        (f"http://me:12?{PASSWORD}@proxy.corp:3128", "no usable address"),
         ("http://", "no usable address"),
         ("/x", "no usable address"),
     ],
