@@ -1,15 +1,13 @@
-"""Bounded workers over a plan: many artifacts at once, each to a final name of its own.
+"""One run: a plan, and many artifacts at once, each to a final name of its own.
 
-The plan is read while files are fetched, at the pace at which they are: a worker takes the next item when it is free. A
-name is decided and checked against all names before it when its artifact is listed, which is before its own first byte;
-the order of the listing, not that of arrival, decides who keeps a disputed name.
+The plan is read while files are fetched (`aiocircle.download.fetching`), at the pace at which they are. A name is
+decided and checked against all names before it when its artifact is listed, which is before its own first byte; the
+order of the listing, not that of arrival, decides who keeps a disputed name.
 
 One failing item is an outcome, not the end. The run ends early only for what every other item would meet as well: the
 token is refused, the disk is full, the network is gone. When only the listing cannot go on, what was listed is fetched.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
@@ -18,41 +16,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import anyio
 from attrs import evolve
 
 from aiocircle.api import Artifact
 from aiocircle.crawl.fanout import JobRef, ListingFailed, Skipped
 from aiocircle.crawl.selection import Selection
-from aiocircle.download.capacity import Load, affordable, room
+from aiocircle.download.capacity import affordable
 from aiocircle.download.choice import choice_of
 from aiocircle.download.crowd import FIRST, MOST, Crowd
+from aiocircle.download.fetching import BROKEN_IN_A_ROW, Fetching
 from aiocircle.download.filters import UnwantedSize, note_unwanted
-from aiocircle.download.intake import Intake
 from aiocircle.download.intent import intent_text
 from aiocircle.download.items import Item, place_of, source_in, source_of, unplaced
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.notes import Notes
-from aiocircle.download.options import SMALLEST_BATCH, DownloadOptions
+from aiocircle.download.options import DownloadOptions
 from aiocircle.download.outcomes import Outcomes
 from aiocircle.download.outputs import open_store
 from aiocircle.download.paths import Claims, DuplicateClaim
 from aiocircle.download.plan import JobListed, Listed, Planner
 from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Source
-from aiocircle.download.report import EXPIRED_FILE, ItemOutcome, Report, outcome_of
-from aiocircle.download.reserve import Reserve
-from aiocircle.download.small import SmallFiles
+from aiocircle.download.report import ItemOutcome, Report, outcome_of
 from aiocircle.download.stores import Store
-from aiocircle.download.transfer import Transfer
-from aiocircle.endings import finish, in_thread
+from aiocircle.endings import in_thread
 from aiocircle.errors import (
     AioCircleError,
-    AuthenticationError,
     ConfigurationError,
     DownloadError,
-    GoneError,
-    NotFoundError,
     StoreError,
     TransportError,
     UnsafeAddressError,
@@ -60,9 +51,6 @@ from aiocircle.errors import (
 from aiocircle.events import ItemPlanned, ListingEnded
 from aiocircle.given import check_path
 from aiocircle.session import Session
-
-BATCH = 1024 * 1024
-BROKEN_IN_A_ROW = 50  # items or listings, each after all its tries, before the network counts as gone
 
 
 class Download:
@@ -101,11 +89,7 @@ class Download:
         self._notes = Notes(session, on_outcome)
         self._planner = Planner(session, self._choice.layout.fields, self._notes.tally.seen)
         self._planned = 0
-        self._broken = 0
-        self._scope: anyio.CancelScope | None = None
         self._is_complete = True
-        self._all_listed = False
-        self._ready: deque[Item] = deque()
         self._job: tuple[JobRef, Source] | None = None  # the one that was listed last
         self._stopped_by: AioCircleError | None = None
         self._is_begun = False
@@ -196,13 +180,17 @@ class Download:
             about = {"origin": self._session.origin, "finished": "no", "intent": self._intent()}
             await in_thread(threads, lambda: ledger.about(**about))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
-            await self._work(store, ledger, threads, claims, crowd)
+            told = self._session, self._notes, self._items(claims), self._skip, self._stop
+            await Fetching(*told, crowd=crowd, buffer=self._options.buffer).run(store, ledger, threads)
             if self._stopped_by is None:
                 await in_thread(threads, store.finish)
             if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
             await self._let_go(threads, opened)
+
+    def _stop(self, error: AioCircleError) -> None:
+        self._stopped_by = self._stopped_by or error
 
     def _intent(self) -> str:
         """Return what is to be fetched, for whoever finds this run unfinished."""
@@ -221,122 +209,9 @@ class Download:
         try:
             await in_thread(threads, opened.close)
         except StoreError as error:
-            self._stopped_by = self._stopped_by or error
+            self._stop(error)
         finally:
             threads.shutdown(wait=False)
-
-    def _batch(self, in_flight: int) -> int:
-        return max(SMALLEST_BATCH, min(BATCH, self._options.buffer // (2 * in_flight)))
-
-    async def _work(
-        self, store: Store, ledger: Ledger, threads: ThreadPoolExecutor, claims: Claims, crowd: Crowd
-    ) -> None:
-        load = Load()
-        small = SmallFiles(store, ledger, threads, self._options.buffer // 8, self._end)
-        batch = self._batch(crowd.size)
-        transfer = Transfer(self._session, store, ledger, threads, batch, self._end, small, Intake(load.now))
-        is_cut = True
-        try:
-            await self._work_with(transfer, claims, crowd, load)
-            is_cut = self._scope is not None and self._scope.cancel_called
-        finally:
-            await finish(small.drain(is_cut=is_cut))
-
-    async def _work_with(self, transfer: Transfer, claims: Claims, crowd: Crowd, load: Load) -> None:
-        async with aclosing(self._items(claims)) as items, anyio.create_task_group() as group:
-            self._scope = group.cancel_scope
-            turn = asyncio.Lock()
-            monotonic = self._session.clock.monotonic
-            workers = 0
-            reserve = transfer.reserve = Reserve(lambda: crowd.size - workers, load.now, monotonic)
-            secure = self._session.origin.startswith("https:")
-
-            def arrived(wait: float, size: int | None) -> None:
-                before = crowd.size
-                crowd.arrived(wait, load.now(), room(self._options.buffer, min(size or BATCH, BATCH), secure=secure))
-                if crowd.size > before:
-                    join()
-
-            async def work() -> None:
-                nonlocal workers
-                try:
-                    await self._worker(items, turn, transfer, group.cancel_scope, lambda: workers > crowd.size)
-                finally:
-                    workers -= 1
-                    transfer.batch = self._batch(max(workers, 1))
-
-            def join() -> None:
-                nonlocal workers
-                while workers + reserve.lent < crowd.size and (self._ready or not self._all_listed):
-                    workers += 1
-                    group.start_soon(work)
-                transfer.batch = self._batch(max(workers, 1))
-
-            transfer.arrived, transfer.refused = arrived, lambda: crowd.refused(monotonic())
-            join()
-
-    async def _worker(
-        self,
-        items: AsyncGenerator[list[Item], None],
-        turn: asyncio.Lock,
-        transfer: Transfer,
-        scope: anyio.CancelScope,
-        is_too_many: Callable[[], bool],
-    ) -> None:
-        # A cancellation reaches a task only where it waits, and a request is sent before that.
-        while not scope.cancel_called and not is_too_many():
-            while not self._ready:
-                if self._all_listed or not await self._more(items, turn, scope):
-                    return
-            item = self._ready.popleft()
-            try:
-                await self._fetch(item, transfer)
-            except UnwantedSize as unwanted:
-                self._skip(item, unwanted)
-            except (NotFoundError, GoneError) as error:
-                self._notes.missing(item.outcome("failed"), item.artifact, error, item.choice.text, reason=EXPIRED_FILE)
-                self._broken = 0
-            except AioCircleError as error:
-                self._end(item, error)
-
-    async def _more(
-        self, items: AsyncGenerator[list[Item], None], turn: asyncio.Lock, scope: anyio.CancelScope
-    ) -> bool:
-        """Read on in the plan, which all workers do in turn, until there is something to do; false at its end."""
-        async with turn:
-            try:
-                while not self._ready and not self._all_listed:
-                    await self._notes.caught_up()
-                    some = await anext(items, None)
-                    self._all_listed = some is None
-                    self._ready.extend(some or ())
-            except AioCircleError as error:
-                self._all_listed = True
-                self._stopped_by = error
-                if _ends_the_run(error):
-                    scope.cancel()
-        return bool(self._ready)
-
-    async def _fetch(self, item: Item, transfer: Transfer) -> None:
-        size = await transfer.present(item.placed.path, item.artifact)
-        if size is None:
-            await transfer.run(item)
-        else:
-            item.choice.sizes.check(size)
-            self._notes.add(item.outcome("present", size))
-
-    def _end(self, item: Item, result: int | AioCircleError) -> None:
-        """Note what became of an item: its size in bytes, or an error, which may be that of all others as well."""
-        if isinstance(result, int):
-            self._notes.add(item.outcome("stored", result))
-            self._broken = 0
-            return
-        self._notes.failure(item.outcome("failed"), item.artifact, result, item.choice.text)
-        self._broken = self._broken + 1 if isinstance(result, TransportError) else 0
-        if _ends_the_run(result) or self._broken >= BROKEN_IN_A_ROW:
-            self._stopped_by = self._stopped_by or result
-            if self._scope is not None:
-                self._scope.cancel()
 
     def _skip(self, item: Item, unwanted: UnwantedSize) -> None:
         self._notes.add(evolve(item.outcome("skipped"), target="", reason=str(unwanted)))
@@ -399,10 +274,3 @@ class Download:
             return None
         target, node = str(placed.path), artifact.node_index
         return Item(job.job_number, node, artifact.path, placed, target, artifact.url, source, choice)
-
-
-def _ends_the_run(error: AioCircleError) -> bool:
-    """Tell whether every other item would fail in the same way."""
-    if isinstance(error, AuthenticationError):
-        return not error.redirected
-    return isinstance(error, StoreError) and error.fatal
