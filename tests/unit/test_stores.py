@@ -1,5 +1,6 @@
 """A file comes into being at once and complete, by one run at a time, without a leak of descriptors."""
 
+import gc
 import os
 import resource
 import stat
@@ -17,6 +18,7 @@ from aiocircle.errors import StoreError, UnsafePathError
 
 
 def descriptors() -> int:
+    gc.collect()  # what other tests left is closed now, and not while a test counts
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -72,7 +74,7 @@ def test_a_discarded_part_is_gone_with_its_descriptor_and_may_be_discarded_again
         store.discard(part)
         store.discard(part)
         assert parts_of(tmp_path) == []
-        assert descriptors() == before
+        assert descriptors() <= before
 
 
 def test_a_part_whose_descriptor_was_taken_away_is_removed_all_the_same(tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ def test_a_second_run_is_refused_in_words_while_the_first_one_holds_the_output(t
             LocalStore(tmp_path).__enter__()
         assert caught.value.fatal
         assert caught.value.hint
-        assert descriptors() == before
+        assert descriptors() <= before
         assert parts_of(tmp_path) == [part.name], "the second run must not clean up after the first one"
         first.discard(part)
     with LocalStore(tmp_path) as second:
@@ -227,7 +229,7 @@ def test_no_descriptor_leaks_over_thousands_of_writes_in_many_directories_and_th
             list(threads.map(work, range(4000)))
         # The root, our own directory, the parts, the lock; per thread the kept ones, one on the way there, and a file.
         assert max(held) <= 4 + 8 * (kept + 3)
-    assert descriptors() == before
+    assert descriptors() <= before
     assert sum(1 for found in tmp_path.rglob("*") if found.is_file() and found.name.isdecimal()) == 4000
     assert all((tmp_path / f"d{n % 37}/e{n % 11}/{n}").read_bytes() == b"%d" % n for n in range(4000)), (
         "threads must not share a directory's handle by mistake"
