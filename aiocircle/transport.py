@@ -234,7 +234,7 @@ class Transport:
     ) -> None:
         self._owned = session is None
         self._proxies = proxies if proxies is not None and self._owned else Proxies()
-        self._resolver = None if reach is None or not self._owned else Resolver(reach, self._proxies.hosts)
+        self._resolver = None if reach is None or not self._owned else Resolver(reach, self._proxies.places)
         self._session = session or aiohttp.ClientSession(
             # How many connections there are is decided by those who ask for them, not by the pool.
             connector=aiohttp.TCPConnector(
