@@ -58,9 +58,10 @@ class Proxies:
         return cls({scheme: _parse(found[scheme], scheme) for scheme in SCHEMES if found.get(scheme)})
 
     @property
-    def hosts(self) -> frozenset[str]:
-        """Names of all proxies."""
-        return frozenset(proxy.address.raw_host or "" for proxy in self._by_scheme.values())
+    def places(self) -> frozenset[tuple[str, int]]:
+        """Names and ports of all proxies."""
+        addresses = [proxy.address for proxy in self._by_scheme.values()]
+        return frozenset((one.raw_host or "", one.port or 0) for one in addresses)
 
     def on_the_way_to(self, url: URL) -> Proxy | None:
         """Return the proxy to ask for an address, or ``None`` to ask its host itself."""
@@ -84,8 +85,11 @@ def _is_direct(url: URL) -> bool:
 def _means(entry: str, host: str, port: int | None) -> bool:
     """Tell whether an entry of ``NO_PROXY`` means a host in one of the ways that Go and curl know, and Python does not.
 
-    These are networks (``10.0.0.0/8``), every spelling of IPv6, a dot behind a name, and ``*.`` before one.
+    These are networks (``10.0.0.0/8``), every spelling of IPv6, a dot behind a name, ``*.`` before one, and ``*``
+    beside other entries.
     """
+    if entry == "*":
+        return True
     if "/" in entry:
         try:
             return ip_address(host) in ip_network(entry, strict=False)
@@ -115,5 +119,8 @@ def _url(text: str) -> URL | None:
         url.origin()
     except ValueError:
         return None  # and no error, which would quote the address, and so a password in it
-    # A slash in a password ends the host, and what stands before it would be shown as an address.
-    return None if "@" in url.raw_path_qs else url
+    host = url.raw_host or ""
+    if ":" not in host and normal_host(host) is None:
+        return None  # or it would be said of every request that its own address is none
+    # A slash, ? or # in a password ends the host, and what stands before it would be shown as an address.
+    return None if "@" in str(url.relative()) else url

@@ -22,10 +22,11 @@ class Resolver(AbstractResolver):
 
     Args:
         reach: Says which addresses may be connected to.
-        trusted: Names that may lead anywhere: the proxies that the user chose.
+        trusted: Names and ports that may lead anywhere: the proxies that the user chose. Other ports of theirs may
+            be what only this machine is to ask.
     """
 
-    def __init__(self, reach: Reach, trusted: Collection[str] = ()) -> None:
+    def __init__(self, reach: Reach, trusted: Collection[tuple[str, int]] = ()) -> None:
         self._reach = reach
         self._trusted = trusted
         self._resolver = aiohttp.DefaultResolver()
@@ -40,7 +41,7 @@ class Resolver(AbstractResolver):
             NearbyAddressError: It leads only where nothing may be asked for.
         """
         found = await self._resolver.resolve(host, port, family)
-        if host in self._trusted:
+        if (host, port) in self._trusted:
             return found
         admitted = self._reach.admitted(host, [one["host"] for one in found])
         kept = [one for one in found if one["host"] in admitted]

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import math
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +46,7 @@ NEARBY_HINT = "whoever wrote the address may want this machine to ask for what o
 TLS_HINT = "is there a proxy or a portal in between? a private authority is trusted by SSL_CERT_FILE"
 PLAIN_HINT = "does it speak http without TLS? then its address begins with http://"
 FIRST_SERVER_ERROR = 500
+_TLS_WORDS = re.compile(r"([^] ][^]]*) \(_ssl\.c:\d+\)$")  # behind "[SSL: A_NAME] "
 CONNECT_HINTS = {
     errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
     errno.ENFILE: "this machine has no open files left; end other programs, or use a lower --concurrency",
@@ -232,7 +234,7 @@ class Transport:
     ) -> None:
         self._owned = session is None
         self._proxies = proxies if proxies is not None and self._owned else Proxies()
-        self._resolver = None if reach is None or not self._owned else Resolver(reach, self._proxies.hosts)
+        self._resolver = None if reach is None or not self._owned else Resolver(reach, self._proxies.places)
         self._session = session or aiohttp.ClientSession(
             # How many connections there are is decided by those who ask for them, not by the pool.
             connector=aiohttp.TCPConnector(
@@ -394,6 +396,8 @@ def _whom(error: aiohttp.ClientConnectorError, host: str) -> str:
 def _os_words(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "the name does not resolve"
+    if in_tls := _TLS_WORDS.search(error.strerror or ""):  # its number is OpenSSL's, and would be another error's
+        return in_tls[1]
     # asyncio puts an address of its own making behind the system's words, and has none for a TLS that is cut short.
     number = errno.ECONNRESET if isinstance(error, ConnectionResetError) else error.errno
     return (os.strerror(number) if number else error.strerror or str(error) or type(error).__name__).lower()

@@ -133,7 +133,7 @@ def _skew(date: str | None, now: float) -> Finding:
     """Compare this machine's clock with the host's: signed addresses and reset times depend on it."""
     try:
         ahead = now - parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return Finding("clock", True, "the host does not tell the time")
     if abs(ahead) <= ALLOWED_SKEW:
         return Finding("clock", True, "agrees with the host's")

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Never
 
@@ -40,8 +41,15 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
     async def guarded() -> ExitCode:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
+
+        def interrupt(_signal: int, _frame: FrameType | None) -> None:
+            _end_soon()
+            with suppress(RuntimeError):  # of a loop that is closed: all that is left is to end
+                loop.call_soon_threadsafe(task.cancel)
+
         for number in _heeded():
-            loop.add_signal_handler(number, _interrupt, loop, task)
+            # And not by the loop, which would be deaf while something is imported, and forget them when it is closed.
+            signal.signal(number, interrupt)
         return await main()
 
     coroutine = guarded()
@@ -53,10 +61,8 @@ def run(main: Callable[[], Coroutine[Any, Any, ExitCode]]) -> ExitCode:
         coroutine.close()  # or one that a signal kept from its first step would warn that nobody awaited it
 
 
-def _interrupt(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
-    task.cancel()
+def _end_soon() -> None:
     for number in _heeded():
-        loop.remove_signal_handler(number)
         signal.signal(number, _end_now)
     timer = threading.Timer(PATIENCE, _end_now)
     timer.daemon = True

@@ -161,7 +161,7 @@ def validator_of(headers: Mapping[str, str]) -> str | None:
         return None
     try:
         age = parsedate_to_datetime(headers.get("Date", "")) - parsedate_to_datetime(modified)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # the last one of a year or a zone with very many digits
         return None
     return modified if age >= STRONG_AFTER else None
 

@@ -87,3 +87,4 @@ def test_a_host_without_a_date_is_no_problem() -> None:
 
     assert _skew(None, 0.0).ok
     assert _skew("yesterday", 0.0).ok
+    assert _skew(f"Mon, 23 Nov {'9' * 20} 21:20:33 GMT", 0.0).ok

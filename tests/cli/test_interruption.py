@@ -243,6 +243,36 @@ def test_the_cursor_comes_back_where_standard_error_is_no_terminal(environment: 
     assert written.endswith(b"\x1b[?25h\r\n")
 
 
+def test_a_signal_ends_what_keeps_the_loop_from_turning(environment: dict[str, str]) -> None:
+    """Modules are imported in the loop, from a disk that may be slow, on a machine that may be busy."""
+    code = (
+        "import os, signal, time; from aiocircle.cli.interrupts import run\n"
+        "async def busy():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    end = time.monotonic() + 10\n"
+        "    while time.monotonic() < end: pass\n"
+        "run(busy)\n"
+    )
+    began = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (6, "")
+    assert time.monotonic() - began < 8
+
+
+def test_a_signal_behind_the_loop_leaves_the_status_as_it_is(environment: dict[str, str]) -> None:
+    code = (
+        "import os, signal; from aiocircle.__main__ import main; from aiocircle.cli.output import Output\n"
+        "complain = Output.complain\n"
+        "def interrupted(*arguments): os.kill(os.getpid(), signal.SIGTERM); complain(*arguments)\n"
+        "Output.complain = interrupted\n"
+        "import sys; sys.argv = ['aiocircle', 'me', '--host', 'http://127.0.0.1:1', '--retries', '0']\n"
+        "sys.exit(main())\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 4
+    assert result.stderr.startswith("aiocircle: no connection to 127.0.0.1")
+
+
 def test_a_signal_before_the_first_step_leaves_no_coroutine_that_complains(environment: dict[str, str]) -> None:
     code = (
         "import asyncio, os, signal; from aiocircle.cli.app import main;"

@@ -134,6 +134,18 @@ async def test_proxies_that_the_user_chose_may_be_anywhere(monkeypatch: pytest.M
         assert [asked.target for asked in here.asked] == ["http://files.example/x"]
 
 
+async def test_beside_a_proxy_on_this_machine_nothing_else_there_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    naming(monkeypatch, {"proxy.corp": "127.0.0.1"})
+    async with host() as proxy, host() as here:
+        monkeypatch.setenv("http_proxy", f"http://proxy.corp:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "proxy.corp")
+        async with opened(ELSEWHERE, trust_env=True) as seen:
+            assert await seen.bytes_of("http://files.example/x") == BODY
+            with pytest.raises(UnsafeAddressError):
+                await seen.bytes_of(f"http://proxy.corp:{here.port}/x")
+        assert not here.asked
+
+
 async def test_a_name_that_leads_nowhere_is_an_error_in_words_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     def look_up(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -2,7 +2,11 @@
 
 import asyncio
 import os
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -161,3 +165,31 @@ async def test_a_large_file_comes_by_several_connections_where_one_is_the_limit(
         assert (await client.download(SLUG, job=1, to=out)).ok
         assert sum("Range" in one.headers for one in sim.requests) > 1
         assert (out / "0/large").read_bytes() == sim.world.artifact_bytes(SLUG, 1, "large")
+
+
+def refuse(listening: socket.socket, context: ssl.SSLContext) -> None:
+    """Take connections, and close each when the other side has heard that its certificate is missing."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listening.accept()
+            with connection.dup() as plain, context.wrap_socket(connection, True, do_handshake_on_connect=False) as tls:
+                with suppress(ssl.SSLError):
+                    tls.do_handshake()
+                while plain.recv(4096):
+                    pass
+
+
+async def test_a_certificate_that_the_host_misses_is_said_in_words_of_tls(tls: TLS) -> None:
+    """OpenSSL counts its errors, too: its number 1 is no operation that is not permitted."""
+    tls.server.verify_mode = ssl.CERT_REQUIRED
+    tls.server.load_verify_locations(tls.certificate)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=refuse, args=(listening, tls.server))
+        thread.start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        async with opened(url, ssl_context=tls.client, retry=RetryPolicy(attempts=1)) as seen:
+            for asked in (seen.get(), seen.bytes_of(f"{url}/x")):
+                with pytest.raises(TransportError, match="broke: tlsv13 alert certificate required"):
+                    await asked
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()

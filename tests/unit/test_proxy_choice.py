@@ -35,6 +35,7 @@ def test_each_scheme_has_its_own(monkeypatch: pytest.MonkeyPatch, name: str, tex
     ("exempt", "address", "direct"),
     [
         ("*", "https://circleci.com/", True),
+        ("corp, *", "https://circleci.com/", True),
         ("circleci.com", "https://circleci.com/", True),
         ("circleci.com", "https://circle.example/", False),
         (".corp, other.example", "https://ci.corp/", True),
@@ -85,7 +86,7 @@ def test_user_and_password_go_into_a_header_only(monkeypatch: pytest.MonkeyPatch
     assert str(proxy.address) == "http://proxy.corp:3128"
     assert PASSWORD not in repr(proxy)
     assert "bWVA" not in repr(proxy)
-    assert proxies.hosts == {"proxy.corp"}
+    assert proxies.places == {("proxy.corp", 3128)}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,9 @@ def test_user_and_password_go_into_a_header_only(monkeypatch: pytest.MonkeyPatch
         (f"http://me:{PASSWORD}@proxy.corp:99999", "no usable address"),
         (f"http://me:12/{PASSWORD}@proxy.corp:3128", "no usable address"),
         (f"http://me:12?{PASSWORD}@proxy.corp:3128", "no usable address"),
+        (f"http://me:12#{PASSWORD}@proxy.corp:3128", "no usable address"),
+        ("http://127.1:3128", "no usable address"),
+        ("http://${PROXY}:3128", "no usable address"),
         ("http://", "no usable address"),
         ("/x", "no usable address"),
     ],
