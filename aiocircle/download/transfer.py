@@ -75,14 +75,29 @@ class Transfer:
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
     reserve: Reserve | None = field(default=None, kw_only=True)
+    _under_way: dict[str, asyncio.Event] = field(factory=dict, init=False)
 
     async def run(self, item: Item) -> None:
         """Fetch one artifact. What becomes of it is told to ``ended``, possibly later, unless this raises.
+
+        One that is listed twice, by two addresses or for two names, is not fetched twice at a time: both would write
+        to its one part.
 
         Raises:
             UnwantedSize: It is smaller or larger than wanted.
             AioCircleError: It could not be had or stored. Nothing stands under its final name that did not before.
         """
+        identity = item.artifact.identity
+        while identity in self._under_way:
+            await self._under_way[identity].wait()
+        over = self._under_way[identity] = asyncio.Event()
+        try:
+            await self._fetch(item)
+        finally:
+            del self._under_way[identity]
+            over.set()
+
+    async def _fetch(self, item: Item) -> None:
         began = self.session.clock.wall()
         kept: Part | None = None
         asked = 0.0
