@@ -160,6 +160,23 @@ def test_retry_goes_below_pipelines_and_workflows_that_could_not_be_listed(
     assert run("retry", out).stdout == "nothing failed\n"
 
 
+def test_retry_fetches_once_what_failed_by_itself_and_in_a_listing(
+    run: Run, simulator: Simulator, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("download", SLUG, "-o", out, "--retries", 0, "--layout", "{job_number}/{path}")
+    simulator.faults.add("500", match="/job$")
+    assert run(*arguments, "--latest").returncode == 9
+    simulator.faults.clear()
+    simulator.faults.add("500", place="storage")
+    assert run(*arguments, "--job", 7).returncode == 9
+    simulator.faults.clear()
+    done = run("retry", out)
+    assert (done.returncode, "fetched     4 files" in done.stdout) == (0, True), done.stderr
+    assert run("retry", out).stdout == "nothing failed\n"
+    assert "4 files right" in run("verify", out).stdout
+
+
 @pytest.mark.parametrize("place", ["/artifacts", "/job$", "/workflow$", "/20/artifacts"])
 def test_retry_of_listings_fetches_what_the_run_would_have_fetched_and_nothing_else(
     run: Run, simulator: Simulator, tmp_path: Path, place: str
