@@ -21,11 +21,11 @@ from aiocircle.download.choice import choice_in
 from aiocircle.download.downloader import Download
 from aiocircle.download.filters import UnwantedSize
 from aiocircle.download.intent import read_intent
-from aiocircle.download.items import Item, source_of
+from aiocircle.download.items import Item, source_of, unplaced
 from aiocircle.download.jobs import WantedJobs
 from aiocircle.download.layout import FIELDS
 from aiocircle.download.options import DownloadOptions
-from aiocircle.download.paths import Claims, PlacedPath, SafePath
+from aiocircle.download.paths import Claims, DuplicateClaim, PlacedPath, SafePath
 from aiocircle.download.records import Failed, Records, Source
 from aiocircle.download.report import EXPIRED_ENTRY, ItemOutcome, outcome_of
 from aiocircle.endings import in_thread
@@ -209,7 +209,11 @@ class Again(Download):
     ) -> Item | None:
         if failed is not None and failed.target and artifact.url:
             path = SafePath(tuple(failed.target.split("/")))
-            placed = claims.claim(PlacedPath(path), f"{failed.source.identity} {artifact.url}")
+            try:
+                placed = claims.claim(PlacedPath(path), f"{failed.source.identity} {artifact.url}")
+            except DuplicateClaim as claim:  # a listing above it that had failed, too, has brought it already
+                self._notes.add(evolve(unplaced(ref, artifact), target=str(claim.path), status="duplicate"))
+                return None
             source = failed.source
             values = source.job, source.node, source.path, placed, str(placed.path), artifact.url, source
             return Item(*values, choice_in(failed.choice))

@@ -86,17 +86,15 @@ class ArchiveStore(Spool):
                 self._own = Path(tempfile.mkdtemp(prefix=".aiocircle-"))
             elif self._own.is_symlink():
                 raise StoreError(f"{self._own}: a link stands there, and might lead anywhere", hint="remove it")
-        super().__enter__()
         try:
+            super().__enter__()
             with explained(self.output, fatal=True):
                 self._clear()
-                if self._final is None:
-                    # One of our own: what a reader that is gone did not take shall not be flushed once more at exit.
-                    self._file: IO[bytes] = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-                else:
-                    self._file = (self._own / "archive").open("wb")
+                self._file = self._opened()
                 self._writer = self._make(self._file)
         except BaseException:
+            if self._final is None or self._lock_handle >= 0:  # else it is another run's
+                shutil.rmtree(self._own, ignore_errors=True)
             self._close()
             raise
         return self
@@ -172,6 +170,17 @@ class ArchiveStore(Spool):
     def _check(self) -> None:
         if self._broken:
             raise StoreError(f"{self.output}: a member was cut, so the archive is of no use", fatal=True)
+
+    def _opened(self) -> IO[bytes]:
+        if self._final is not None:
+            return (self._own / "archive").open("wb")
+        try:
+            descriptor = sys.stdout.fileno()
+        except (AttributeError, OSError, ValueError):  # none at all, a program's own object, or closed
+            hint = "give the archive a name"
+            raise StoreError("this process has no standard output for an archive", fatal=True, hint=hint) from None
+        # One of our own: what a reader that is gone did not take shall not be flushed once more at exit.
+        return os.fdopen(os.dup(descriptor), "wb")
 
     def _clear(self) -> None:
         """Remove what a killed run left but the lock, which is held."""

@@ -263,7 +263,8 @@ class Download:
             if not artifact.url:
                 raise UnsafeAddressError("the listing gives no address for it")
             identity = source.identity
-            placed = claims.claim(choice.layout.place(place_of(job, artifact, source)), f"{identity} {artifact.url}")
+            wanted = choice.layout.place(place_of(job, artifact, source))
+            placed = claims.claim(wanted, f"{identity} {artifact.url}", identity)
             if choice.shard is not None and identity not in choice.shard:
                 return None  # only now: all parts shall agree on who has which name
         except DuplicateClaim as claim:

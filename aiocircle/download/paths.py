@@ -286,12 +286,13 @@ class Claims:
     _holders: NumberTable = field(factory=NumberTable, init=False, repr=False)
     _entered: set[tuple[str, ...]] = field(factory=set, init=False, repr=False)  # neighbours come together
 
-    def claim(self, placed: PlacedPath, identity: str) -> PlacedPath:
+    def claim(self, placed: PlacedPath, identity: str, earlier: str | None = None) -> PlacedPath:
         """Take a name for an artifact.
 
         Args:
             placed: Where it wants to go.
             identity: What tells the artifact from every other one, the same each time it is listed.
+            earlier: What tells it from those of earlier runs; it takes over a name that is kept for it under this.
 
         Returns:
             The name it got: the wanted one, or another one with a note that says what stood in the way.
@@ -300,8 +301,11 @@ class Claims:
             DuplicateClaim: It holds that name already.
             UnsafePathError: The other name is beyond the limits of file systems.
         """
-        parent, directories, note = self._enter(placed.path.parent)
         owner = _number(identity)
+        if earlier is not None and self._holders.get(kept := self._place(placed.path.parts)) == _number(earlier):
+            self._holders[kept] = owner
+            return placed
+        parent, directories, note = self._enter(placed.path.parent)
         name, place, obstacle = self._seat(parent, placed.path.name, owner, identity)
         path = placed.path if not (note or obstacle) else SafePath((*parent, name))
         if self._holders.get(place) == owner:

@@ -20,6 +20,7 @@ fail as well, the attempt ends with a part that can be continued, and with the p
 
 import asyncio
 import errno
+import functools
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -68,6 +69,7 @@ class _Segment:
         taken: Bytes of those that have been.
         descriptor: The file aside.
         flows: Its connection has brought something, of this segment or of one before.
+        is_begun: The first of a connection: its task has had a turn.
         task: Who fetches it.
     """
 
@@ -78,6 +80,7 @@ class _Segment:
     taken: int = 0
     descriptor: int = -1
     flows: bool = False
+    is_begun: bool = False
     task: "asyncio.Task[None] | None" = None
 
     def write(self, piece: memoryview) -> None:
@@ -177,7 +180,7 @@ class Ranges:
             segment = self._claim()
             segment.task = task = asyncio.get_running_loop().create_task(self._help(segment))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(functools.partial(self._ended, segment))
             self._connected(1)
 
     async def rest(self, take: Take) -> None:
@@ -264,6 +267,7 @@ class Ranges:
 
     async def _help(self, segment: _Segment) -> None:
         """Fetch one segment after another, as long as another connection is wanted."""
+        segment.is_begun = True
         try:
             while True:
                 await self._fetch(segment)
@@ -275,11 +279,19 @@ class Ranges:
         except AioCircleError as error:
             self._fail(segment, error)
         finally:
-            if segment in self._segments and segment.received < segment.stop - segment.start:
-                self._drop_from(self._segments.index(segment))  # cancelled by somebody else: nobody brings it
-            self._connected(-1)
-            self.flowing -= segment.flows
-            self._tell()
+            self._left(segment)
+
+    def _left(self, segment: _Segment) -> None:
+        if segment in self._segments and segment.received < segment.stop - segment.start:
+            self._drop_from(self._segments.index(segment))  # cancelled by somebody else: nobody brings it
+        self._connected(-1)
+        self.flowing -= segment.flows
+        self._tell()
+
+    def _ended(self, segment: _Segment, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not segment.is_begun:  # a task that is cancelled before its first turn runs nothing of its own
+            self._left(segment)
 
     async def _following(self) -> _Segment | None:
         while self._next < self.size and 1 < self._aim >= self._connections and self.reserve.free >= 0:

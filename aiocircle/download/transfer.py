@@ -75,14 +75,29 @@ class Transfer:
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
     reserve: Reserve | None = field(default=None, kw_only=True)
+    _under_way: dict[str, asyncio.Event] = field(factory=dict, init=False)
 
     async def run(self, item: Item) -> None:
         """Fetch one artifact. What becomes of it is told to ``ended``, possibly later, unless this raises.
+
+        One that is listed twice, by two addresses or for two names, is not fetched twice at a time: both would write
+        to its one part.
 
         Raises:
             UnwantedSize: It is smaller or larger than wanted.
             AioCircleError: It could not be had or stored. Nothing stands under its final name that did not before.
         """
+        identity = item.artifact.identity
+        while identity in self._under_way:
+            await self._under_way[identity].wait()
+        over = self._under_way[identity] = asyncio.Event()
+        try:
+            await self._fetch(item)
+        finally:
+            del self._under_way[identity]
+            over.set()
+
+    async def _fetch(self, item: Item) -> None:
         began = self.session.clock.wall()
         kept: Part | None = None
         asked = 0.0
@@ -176,6 +191,8 @@ class _Arrival:
             else:
                 await self._take_rest(complete=verdict.action is Action.COMPLETE)
             if self._out.part is None:
+                await asyncio.sleep(0)  # what came behind the last byte is seen in the next turn of the loop
+                self._check_end()
                 self._hand_over_whole()
                 return
             # A file that gets its name shall also be counted; where that takes long, a cancellation need not wait.
@@ -354,6 +371,11 @@ class _Arrival:
             self._out.gathered = []
             self._inflow.give_back(self._lent)
 
+    def _check_end(self) -> None:
+        """Check, once the loop has turned since the last byte, that nothing has come behind it."""
+        if self._answer.is_overrun:
+            raise InterruptedBodyError("the host sent more bytes than it had announced")
+
     def _hand_over_whole(self) -> None:
         size = self._out.gathered_size
         whole = Whole(
@@ -373,8 +395,7 @@ class _Arrival:
         await self._out.hand_over()
         await self._out.written()
         self._give_back()
-        if self._answer.is_overrun:  # the loop has turned since the last byte: what came behind it has been seen
-            raise InterruptedBodyError("the host sent more bytes than it had announced")
+        self._check_end()
         loop = asyncio.get_running_loop()
         size = self._out.size
         commit = loop.run_in_executor(transfer.threads, transfer.commit, part, self._target, size, self._stored)

@@ -133,6 +133,26 @@ def test_retry_of_a_listing_leaves_other_files_their_names(run: Run, simulator: 
     assert "4 files right" in run("verify", out).stdout
 
 
+def test_retry_of_a_listing_finds_what_another_selection_has_fetched(
+    run: Run, simulator: Simulator, tmp_path: Path
+) -> None:
+    """Of a workflow that is named by itself nobody knows which pipeline it belongs to."""
+    out = tmp_path / "out"
+    simulator.world.add_job(SLUG, 20, [FakeArtifact("a", size=20)])
+    job = simulator.world.job(SLUG, 7)
+    assert job is not None
+    found = simulator.world.workflow_of(job)
+    assert found is not None
+    assert run("download", SLUG, "--workflow", found[1].id, "-o", out).returncode == 0
+    simulator.faults.add("500", match="/workflow$")
+    assert run("download", SLUG, "--all", "-o", out, "--retries", 0).returncode == 9
+    simulator.faults.clear()
+    done = run("retry", out)
+    assert (done.returncode, "fetched     1 file" in done.stdout) == (0, True), done.stdout
+    assert "present     4 files" in done.stdout
+    assert "5 files right" in run("verify", out).stdout
+
+
 def test_retry_goes_below_pipelines_and_workflows_that_could_not_be_listed(
     run: Run, simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -158,6 +178,23 @@ def test_retry_goes_below_pipelines_and_workflows_that_could_not_be_listed(
     simulator.faults.clear()
     assert run(*arguments).returncode == 0, "a second download settles them as well"
     assert run("retry", out).stdout == "nothing failed\n"
+
+
+def test_retry_fetches_once_what_failed_by_itself_and_in_a_listing(
+    run: Run, simulator: Simulator, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("download", SLUG, "-o", out, "--retries", 0, "--layout", "{job_number}/{path}")
+    simulator.faults.add("500", match="/job$")
+    assert run(*arguments, "--latest").returncode == 9
+    simulator.faults.clear()
+    simulator.faults.add("500", place="storage")
+    assert run(*arguments, "--job", 7).returncode == 9
+    simulator.faults.clear()
+    done = run("retry", out)
+    assert (done.returncode, "fetched     4 files" in done.stdout) == (0, True), done.stderr
+    assert run("retry", out).stdout == "nothing failed\n"
+    assert "4 files right" in run("verify", out).stdout
 
 
 @pytest.mark.parametrize("place", ["/artifacts", "/job$", "/workflow$", "/20/artifacts"])

@@ -146,7 +146,8 @@ async def test_the_program_goes_on_and_neither_its_signals_nor_any_modules_state
             beats += 1
             await asyncio.sleep(0)
 
-    async with client_of(simulator) as client:
+    async with client_of(simulator) as client:  # as ``service`` and the run below will, so that all is loaded
+        await client.users.me()
         await followed(client, tmp_path / "warm")
     handlers, globals_before = [signal.getsignal(number) for number in SIGNALS], states()
     heart = asyncio.ensure_future(beat())

@@ -12,11 +12,12 @@ from aiocircle.testing import FakeArtifact, Simulator, World
 pytestmark = pytest.mark.anyio
 
 SLUG = "gh/acme/web"
-SIZES = [100, 100_000, 300_000, 3_000_000]
+SIZES = [100, 100_000, 150_000, 300_000, 3_000_000]
 
 
+@pytest.mark.parametrize("buffer", [64 * 1024, 64 * 1024 * 1024])
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
-async def test_more_bytes_than_announced_are_no_file(tmp_path: Path, times: int | None) -> None:
+async def test_more_bytes_than_announced_are_no_file(tmp_path: Path, times: int | None, buffer: int) -> None:
     world = World(pipelines=0)
     world.add_job(SLUG, 1, [FakeArtifact(f"{size}", size=size) for size in SIZES])
     async with (
@@ -25,7 +26,7 @@ async def test_more_bytes_than_announced_are_no_file(tmp_path: Path, times: int 
     ):
         for size in SIZES:
             sim.faults.add("short-length", times, match=f"/{size}$")
-        report = await client.download(SLUG, job=1, to=tmp_path, options=DownloadOptions(buffer=64 * 1024))
+        report = await client.download(SLUG, job=1, to=tmp_path, options=DownloadOptions(buffer=buffer))
     present = {int(one.name): one.read_bytes() for one in (tmp_path / "0").glob("*")}
     if times is None:
         assert present == {}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import anyio
 import pytest
@@ -18,6 +19,8 @@ from cancelling import open_files
 from downloads import MIB, SLUG, assert_no_parts, client_of, world_of
 
 from aiocircle import Client, DownloadOptions, Report, RetryPolicy, Timeouts
+from aiocircle.download.ranges import Ranges
+from aiocircle.download.reserve import Reserve
 from aiocircle.events import Event, Retried, TransferProgress
 from aiocircle.testing import FakeArtifact, Simulator, World
 
@@ -299,3 +302,16 @@ async def test_a_kill_leaves_a_beginning_of_the_file_and_nothing_else_and_the_ne
         assert is_right(sim, tmp_path)
     assert haves[-1] > 0
     assert_no_parts(tmp_path)
+
+
+async def test_connections_that_are_dropped_before_their_first_turn_are_lent_no_longer() -> None:
+    """As where another file's bytes make this one wider in the very turn of the loop in which it fails."""
+    reserve = Reserve(lambda: 8, lambda: 0.0, lambda: 0.0)
+    calls: dict[str, Any] = {"hop": AsyncMock(), "aside": Mock(), "told": Mock(), "refused": Mock()}
+    settings = {"session": None, "url": "", "validator": '"x"', "size": 256 * MIB, "at": 0, **calls}
+    async with Ranges(reserve=reserve, **settings) as file:
+        reserve.width.size = 4
+        file.fill()
+        assert reserve.lent == 3
+    assert reserve.lent == 0
+    assert file.flowing == 1

@@ -168,3 +168,26 @@ async def test_a_line_that_cuts_early_brings_a_large_file_all_the_same(tmp_path:
     assert (tmp_path / "0/large").read_bytes() == content
     assert begins[:10] == list(range(0, 10 * step, step))
     assert begins == sorted(set(begins))
+
+
+@pytest.mark.parametrize("is_cut_before", [False, True])
+async def test_an_artifact_that_is_listed_by_two_addresses_is_two_right_files(
+    tmp_path: Path, *, is_cut_before: bool
+) -> None:
+    """Both have the same part, which may be there from an earlier run."""
+    job = world().job(SLUG, 1)
+    assert job is not None
+    other = f"{{artifact}}/output/job/{job.id}/artifacts/0/large?again"
+    twice = World(pipelines=0)
+    twice.add_job(SLUG, 1, [FakeArtifact("large", size=SIZE), FakeArtifact("large", size=SIZE, url=other)])
+    async with Simulator(twice) as sim:
+        async with client_of(sim, attempts=1) as client:
+            sim.faults.add("cut-body", 2 * is_cut_before)
+            assert (await download(client, tmp_path)).failed == 2 * is_cut_before
+        sim.faults.add("slow-drip", 1, rate=5_000_000)
+        async with client_of(sim) as client:
+            report = await download(client, tmp_path)
+    assert report.ok, report.failures
+    files = [found for found in (tmp_path / "0").iterdir() if found.name.startswith("large")]
+    assert [found.read_bytes() for found in files] == 2 * [twice.artifact_bytes(SLUG, 1, "large")]
+    assert parts(tmp_path) == []

@@ -1,5 +1,6 @@
 """An archive holds every member whole under its name, and has no name of its own before its run has ended."""
 
+import errno
 import io
 import os
 import stat
@@ -209,3 +210,26 @@ def test_a_link_in_the_place_of_the_archives_own_directory_is_refused(tmp_path: 
     with pytest.raises(StoreError, match="a link stands there"):
         ArchiveStore(str(tmp_path / "out.tar")).__enter__()
     assert (mine / "precious").read_text() == "kept"
+
+
+@pytest.mark.parametrize("stdout", [None, io.StringIO()])
+def test_a_program_without_a_standard_output_is_told_so_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stdout: io.StringIO | None
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", stdout)
+        with pytest.raises(StoreError, match="no standard output"):
+            ArchiveStore("-").__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_cannot_be_begun_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = ArchiveStore(str(tmp_path / "out.tar"))
+    monkeypatch.setattr(store, "_opened", full)
+    with pytest.raises(StoreError, match="no space left"):
+        store.__enter__()
+    assert list(tmp_path.iterdir()) == []
