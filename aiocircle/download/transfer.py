@@ -75,7 +75,7 @@ class Transfer:
     arrived: Callable[[float, int | None], None] = field(default=lambda _wait, _size: None, kw_only=True)
     refused: Callable[[], None] = field(default=lambda: None, kw_only=True)
     reserve: Reserve | None = field(default=None, kw_only=True)
-    _under_way: dict[str, asyncio.Event] = field(factory=dict, init=False)
+    _under_way: dict[str, asyncio.Event | None] = field(factory=dict, init=False)  # set at the end for those who wait
 
     async def run(self, item: Item) -> None:
         """Fetch one artifact. What becomes of it is told to ``ended``, possibly later, unless this raises.
@@ -89,13 +89,14 @@ class Transfer:
         """
         identity = item.artifact.identity
         while identity in self._under_way:
-            await self._under_way[identity].wait()
-        over = self._under_way[identity] = asyncio.Event()
+            over = self._under_way[identity] = self._under_way[identity] or asyncio.Event()
+            await over.wait()
+        self._under_way[identity] = None
         try:
             await self._fetch(item)
         finally:
-            del self._under_way[identity]
-            over.set()
+            if (waited_for := self._under_way.pop(identity)) is not None:
+                waited_for.set()
 
     async def _fetch(self, item: Item) -> None:
         began = self.session.clock.wall()
