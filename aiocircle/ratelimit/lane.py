@@ -320,7 +320,8 @@ class Lane:
         standing: dict[int, Hold] = {}
         next_at = NEVER
         for hold in holds:
-            if hold.reason == "answer" or hold.at == NEVER:
+            if hold.reason == "answer":
+                next_at = min(next_at, hold.at)  # should the answer not come until then
                 continue
             if hold.at - now > self._patience:
                 self._send_away(hold, now)
