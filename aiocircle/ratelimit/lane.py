@@ -290,6 +290,7 @@ class Lane:
                 self._waiting -= 1
             else:
                 self._remove(waiter)
+            self._lines[waiter.group] = self._lines.pop(waiter.group)  # to the end: the next turn is another group's
             if waiter.turn.done():
                 self._withdraw(ticket)
             else:

@@ -163,6 +163,18 @@ async def test_turns_are_given_in_the_order_of_asking() -> None:
     assert order == list(range(20))
 
 
+async def test_groups_take_turns_where_a_pace_lets_one_request_go_at_a_time() -> None:
+    """Nothing tells of a limit; one group always has many in line, and the other one at most."""
+    world = World()
+    few = Route(API.origin, "/workflow/{id}/job")
+    crowds: list[Awaitable[tuple[Counter[int], float]]] = [
+        world.run(lambda _: (200, []), requests=400, workers=32, rtt=0.02),
+        world.run(lambda _: (200, []), requests=20, workers=1, rtt=0.02, route=few),
+    ]
+    (_, of_many), (_, of_few) = await asyncio.gather(*crowds)
+    assert of_few < of_many / 2
+
+
 @pytest.mark.parametrize("refused", [False, True])
 @pytest.mark.parametrize("dialect", ["kong", "draft8"])
 async def test_an_answer_that_is_long_in_coming_holds_up_no_other_request(dialect: str, refused: bool) -> None:
