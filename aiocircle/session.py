@@ -307,7 +307,7 @@ class Session:
             if 200 <= answer.status < 300 or (more and answer.status == UNSATISFIABLE):  # noqa: PLR2004 -- HTTP's successes
                 return await consume(answer)
             shown = not request.anonymous and bool(self._credentials(request.url))
-            raise await refusal_of(request, answer, authenticated=shown, hide=self._hide)
+            raise await refusal_of(request, answer, authenticated=shown, wall=self.clock.wall(), hide=self._hide)
         finally:
             answer.close()
 
