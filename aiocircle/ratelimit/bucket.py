@@ -96,6 +96,8 @@ class Bucket:
     failures: int = 0
     pace: Pace | None = None
     spacing: float = 0.0
+    spaced_group: str = ""
+    spacing_unseen: int = 0
     last_sent_at: float = -1.0
     cold: dict[str, int] = field(factory=dict)
     warm: list[str] = field(factory=list)
@@ -231,6 +233,7 @@ class Bucket:
         if fact.remaining is None:
             if fact.limit and fact.window:
                 self.spacing = max(self.spacing, fact.window / fact.limit)
+                self.spaced_group, self.spacing_unseen = ticket.group, 0
             return
         name = name_of(fact)
         quota = self.quotas.get(name)
@@ -266,6 +269,11 @@ class Bucket:
                 quota.remember(now)
 
     def _forget_unseen(self, group: str, facts: RateFacts) -> None:
+        if self.spacing and group == self.spaced_group and facts.quotas:
+            shown_whole = all(fact.remaining is not None for fact in facts.quotas)
+            self.spacing_unseen += shown_whole
+            if self.spacing_unseen >= UNSEEN_ANSWERS:
+                self.spacing = 0.0
         if not facts.quotas or len(facts.quotas) == len(self.quotas):
             return
         shown = {name_of(fact) for fact in facts.quotas}

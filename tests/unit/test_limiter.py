@@ -192,6 +192,19 @@ async def test_an_answer_that_is_long_in_coming_holds_up_no_other_request(dialec
     assert world.limiter.snapshot()[0].in_flight == 0
 
 
+async def test_one_answer_that_shows_a_limit_and_not_what_is_left_of_it_slows_nothing_down_for_good() -> None:
+    world = World()
+    serve = served_by(world.kong({"second": 20}))
+
+    def odd_once(number: int) -> Answer:
+        status, headers = serve(number)
+        return status, [*headers, ("X-RateLimit-Limit-Day", "20000")] if number == 30 else headers
+
+    seen, seconds = await world.run(odd_once, requests=200, workers=16, rtt=0.02)
+    assert seen == {200: 200}
+    assert seconds < 60
+
+
 async def test_requests_that_may_still_fill_a_window_are_waited_for() -> None:
     """A host that stops for a while counts all that it was sent at once when it goes on."""
     world = World()
