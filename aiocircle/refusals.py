@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from aiocircle.errors import APIError, TransportError, api_error_class
 from aiocircle.proxies import PROXY_HINT
+from aiocircle.ratelimit.headers import read_retry_after
 from aiocircle.request import Request
 from aiocircle.transport import Answer
 from aiocircle.wording import PAGE, words_of
@@ -23,13 +24,16 @@ NO_API = "what answers there is no API: is the host the right one?"
 TROUBLE = "the host has trouble of its own: try again later (of CircleCI https://status.circleci.com tells)"
 
 
-async def refusal_of(request: Request, answer: Answer, *, authenticated: bool, hide: Callable[[str], str]) -> APIError:
+async def refusal_of(
+    request: Request, answer: Answer, *, authenticated: bool, wall: float, hide: Callable[[str], str]
+) -> APIError:
     """Return the error.
 
     Args:
         request: What was asked for.
         answer: What came; its body has not been read.
         authenticated: Whether the token was shown.
+        wall: Seconds since the epoch when it came.
         hide: Takes secrets out of a text.
     """
     try:
@@ -48,7 +52,7 @@ async def refusal_of(request: Request, answer: Answer, *, authenticated: bool, h
         message or "(the host gave no reason)",
         request_id=hide(answer.headers.get("X-Request-Id", "")) or None,
         body=body,
-        retry_after=answer.rate.retry_after if answer.rate else None,
+        retry_after=read_retry_after(answer.header_fields(), wall=wall),
         redirected=answer.redirected,
         authenticated=authenticated,
         hint=hint,

@@ -62,7 +62,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 class _Tries:
     """What one request has been through."""
 
-    began: float
+    began: float | None = None  # when the first try left; how long it stood in line before is no part of them
     failures: int = 0
     refusals: int = 0
     place: Permit | None = None  # the place in line that the request comes back to
@@ -281,7 +281,7 @@ class Session:
         refused: Callable[[], None] | None = None,
     ) -> T:
         """Send a request until it succeeds or the policy gives up; the general form of ``ask`` and ``fetch``."""
-        tries = _Tries(began=self.clock.monotonic())
+        tries = _Tries()
         while True:
             try:
                 return await self._attempt(request, consume, tries)
@@ -307,7 +307,7 @@ class Session:
             if 200 <= answer.status < 300 or (more and answer.status == UNSATISFIABLE):  # noqa: PLR2004 -- HTTP's successes
                 return await consume(answer)
             shown = not request.anonymous and bool(self._credentials(request.url))
-            raise await refusal_of(request, answer, authenticated=shown, hide=self._hide)
+            raise await refusal_of(request, answer, authenticated=shown, wall=self.clock.wall(), hide=self._hide)
         finally:
             answer.close()
 
@@ -342,6 +342,8 @@ class Session:
             permit = await self.limiter.acquire(route, max_wait=self._max_wait, again=tries.place)
         tries.place = None
         began = self.clock.monotonic()
+        if tries.began is None:
+            tries.began = began
         try:
             answer = await self._transport.open(
                 request.method,
@@ -399,7 +401,7 @@ class Session:
             failures=tries.failures,
             refusals=tries.refusals,
             # The bytes of a large file may take hours; what they cost is not held against the next try.
-            elapsed=0.0 if request.bulk else self.clock.monotonic() - tries.began,
+            elapsed=0.0 if request.bulk or tries.began is None else self.clock.monotonic() - tries.began,
             random=random.random(),  # noqa: S311 -- spreads retries, keeps no secret
         )
 

@@ -12,6 +12,8 @@ that were under way at that moment may or may not have been counted in it.
 * Cold start: two under way before the first answer of a route group, then eight, one more with each accepted answer.
   Where headers say nothing about bursts a pace feels the way up (``pace``).
 * A refusal that no exhausted quota explains is a limit nobody shows: the same pace takes over.
+* An answer that is overdue is not waited for, or one request that hangs would hold up all others: a probe goes when a
+  window has room for it and for all that is under way.
 
 Sources: Kong's fixed windows, the IETF drafts, and measurements of limiters in the field.
 """
@@ -30,6 +32,7 @@ FIRST_WIDTH = 8
 BURST_BLIND_WINDOW = 10.0  # seconds; a longer window tells nothing about bursts inside it
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
+OVERDUE = 1.0  # seconds after the last request left for which answers are waited for when only they can tell
 SPREAD = 0.2  # a backoff without the host's word is spread by this share, so that clients do not return together
 UNSEEN_ANSWERS = 3  # a quota missing from so many answers that do carry others is gone
 
@@ -93,6 +96,8 @@ class Bucket:
     failures: int = 0
     pace: Pace | None = None
     spacing: float = 0.0
+    spaced_group: str = ""
+    spacing_unseen: int = 0
     last_sent_at: float = -1.0
     cold: dict[str, int] = field(factory=dict)
     warm: list[str] = field(factory=list)
@@ -115,8 +120,8 @@ class Bucket:
     def ready_at(self, now: float, group: str = "", waiting: int = 1) -> tuple[float, Reason]:
         """Return when the next request of a route group may leave, and what it waits for until then.
 
-        A time not after ``now`` means at once; ``NEVER`` means that only an answer can tell. ``waiting`` is how many
-        stand in line, this one included.
+        A time not after ``now`` means at once; ``NEVER`` means that only an answer can tell, and another time for which
+        it waits for one that it goes then without it. ``waiting`` is how many stand in line, this one included.
         """
         if self.paused_until > now:
             return self.paused_until, "pause"
@@ -128,18 +133,29 @@ class Bucket:
             if group in quota.groups or group not in self.warm:
                 ready = quota.ready_at(now, self.sent, in_flight, waiting, self.last_sent_at)
                 at = ready if ready > at else at  # noqa: FURB136 -- max() costs more than all the rest of this
+        reason: Reason = "budget"
+        if at == NEVER or (self.probation and in_flight):
+            at, reason = self._overdue_at(now, group, in_flight), "answer"
         if self.pace is None and not self.spacing:
-            return at, ("budget" if at < NEVER else "answer")
+            return at, reason
         paced = self.last_sent_at + self.spacing if self.spacing else 0.0
         if self.pace is not None:
             paced = max(paced, self.pace.ready_at(in_flight))
         if max(at, paced) == NEVER:
             return NEVER, "answer"
-        return (paced, "pace") if paced > at else (at, "budget")
+        return (paced, "pace") if paced > at else (at, reason)
+
+    def _overdue_at(self, now: float, group: str, in_flight: int) -> float:
+        """Return when the next request may leave if until then none of those under way is answered."""
+        at = self.last_sent_at + OVERDUE
+        for quota in self.quotas.values():
+            if group in quota.groups or group not in self.warm:
+                at = max(at, quota.overdue_at(now, self.sent, in_flight))
+        return at
 
     def _is_full(self, in_flight: int, group: str) -> bool:
-        """Tell whether as many are under way as may be: in all, of a group of which no answer is known, or a probe."""
-        if in_flight >= self.width or (self.probation and in_flight):
+        """Tell whether as many are under way as may be: in all, or of a group of which no answer is known."""
+        if in_flight >= self.width:
             return True
         return bool(self.cold) and self.metered and self.cold.get(group, 0) >= COLD_WIDTH and group not in self.warm
 
@@ -217,6 +233,7 @@ class Bucket:
         if fact.remaining is None:
             if fact.limit and fact.window:
                 self.spacing = max(self.spacing, fact.window / fact.limit)
+                self.spaced_group, self.spacing_unseen = ticket.group, 0
             return
         name = name_of(fact)
         quota = self.quotas.get(name)
@@ -252,6 +269,11 @@ class Bucket:
                 quota.remember(now)
 
     def _forget_unseen(self, group: str, facts: RateFacts) -> None:
+        if self.spacing and group == self.spaced_group and facts.quotas:
+            shown_whole = all(fact.remaining is not None for fact in facts.quotas)
+            self.spacing_unseen += shown_whole
+            if self.spacing_unseen >= UNSEEN_ANSWERS:
+                self.spacing = 0.0
         if not facts.quotas or len(facts.quotas) == len(self.quotas):
             return
         shown = {name_of(fact) for fact in facts.quotas}

@@ -93,6 +93,20 @@ def read_rate_headers(status: int, headers: Iterable[tuple[str, str]], *, wall: 
     return RateFacts(quotas, retry_after, pause, backoff=not pause, unavailable=unavailable)
 
 
+def read_retry_after(headers: Iterable[tuple[str, str]], *, wall: float) -> float | None:
+    """Return the seconds after which a failed request shall be repeated, whatever its status. Never raises.
+
+    Of the rate it speaks on 429 and 503 only, where ``read_rate_headers`` reports it too.
+    """
+    seen: dict[Field, list[str]] = {}
+    for name, value in headers:
+        field = field_of(name)
+        if field in {RETRY_AFTER, DATE} and len(value) <= _MAX_FIELD:
+            seen.setdefault(field, []).append(value)
+    clock = ServerClock(seen.get(DATE, ()), wall)
+    return _longest(read_delays(seen.get(RETRY_AFTER, ()), clock, epoch=False))
+
+
 @lru_cache(maxsize=256)  # a host of files sends the same few names with every answer
 def is_silent(names: tuple[str, ...]) -> bool:
     """Tell that no header of an answer with these names says anything about the rate."""

@@ -290,6 +290,7 @@ class Lane:
                 self._waiting -= 1
             else:
                 self._remove(waiter)
+            self._lines[waiter.group] = self._lines.pop(waiter.group)  # to the end: the next turn is another group's
             if waiter.turn.done():
                 self._withdraw(ticket)
             else:
@@ -320,7 +321,8 @@ class Lane:
         standing: dict[int, Hold] = {}
         next_at = NEVER
         for hold in holds:
-            if hold.reason == "answer" or hold.at == NEVER:
+            if hold.reason == "answer":
+                next_at = min(next_at, hold.at)  # should the answer not come until then
                 continue
             if hold.at - now > self._patience:
                 self._send_away(hold, now)

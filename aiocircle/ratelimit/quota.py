@@ -22,7 +22,8 @@ sighting, where it is sure which window was seen. The length of others is measur
 
 **Credit zero.** Nothing is sent before ``latest``, or, once windows are known to come back, before fewer than the limit
 of our own requests can lie within one (the *slot*; a sliding counter obeys neither, so it is never met without credit).
-Then one probe, alone; its answer grants the rest.
+Then one probe, alone; its answer grants the rest. What is under way and overdue by then is not waited for, if the next
+window has room for it too.
 
 **Scouts.** A credit that is kept back can be spent inside the interval without any risk: before the new window it is
 accepted by the old one, after it, it opens the new. So scouts halve the interval, and find token buckets, wrong resets
@@ -139,18 +140,24 @@ class Quota:
             return NEVER
         return min(self._scout_at(credit), self.latest)
 
+    def overdue_at(self, now: float, sent: int, in_flight: int) -> float:
+        """Return when one more may leave without an answer of those under way, which may still count in any window."""
+        if self.limit is None or in_flight >= self.limit:
+            return NEVER
+        return now if self.credit(sent) > 0 else self.surely_at(now, in_flight)
+
     @property
     def dripping(self) -> bool:
         """It comes back bit by bit, as token buckets and sliding windows do."""
         return self.drips >= DRIPS_AFTER and self.gain > 0
 
-    def surely_at(self, now: float) -> float:
-        """Return when a request is surely accepted again, although no credit is known."""
+    def surely_at(self, now: float, in_flight: int = 0) -> float:
+        """Return when a request is surely accepted again, although no credit is known; those under way count as now."""
         if self.shared_until > now or self.share > 1:
             return self.latest
         if self.dripping or (self.drips and not self.refills):
-            return max(self._slot_at(), self.answered_at + 3 / self.gain)
-        return min(self.latest, self._slot_at() or NEVER) if self.refills and not self.drips else self.latest
+            return max(self._slot_at(in_flight), self.answered_at + 3 / self.gain)
+        return min(self.latest, self._slot_at(in_flight) or NEVER) if self.refills and not self.drips else self.latest
 
     def _slot_at(self, in_flight: int = 0) -> float:
         """Return when fewer than the limit of our own answers lie within one window; 0 where that is not known.

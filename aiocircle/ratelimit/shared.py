@@ -319,7 +319,7 @@ class SharedLane(Lane):
     def _hold(self, holds: list[Hold], now: float) -> None:
         super()._hold(holds, now)
         record = self._record
-        if record is None or not any(hold.at == NEVER for hold in holds):
+        if record is None or not any(hold.reason == "answer" for hold in holds):
             return
         sent = max((held.ticket.sent_at for held in record.tickets.values() if held.owner != self.me), default=None)
         if sent is not None:

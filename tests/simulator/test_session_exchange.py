@@ -190,6 +190,29 @@ async def test_the_wait_for_a_refusal_is_as_long_as_asked_and_told() -> None:
         assert waits[0].seconds == pytest.approx(20, abs=5)
 
 
+async def test_a_host_that_fails_and_says_when_to_come_back_is_asked_again_then() -> None:
+    answers = iter([reply(502, Retry_After="20"), reply(500, Retry_After="0"), reply()])
+    async with RawHost(lambda _: next(answers)) as host, opened(host.url, clock=FastClock(100)) as seen:
+        await seen.get()
+
+    assert [event.after for event in seen.events if isinstance(event, Retried)] == [20, 0]
+
+
+async def test_a_request_that_stood_in_line_for_long_is_still_repeated() -> None:
+    exhausted = reply(RateLimit_Limit="1", RateLimit_Remaining="0", RateLimit_Reset="90")
+    answers = iter([exhausted, reply(500), reply()])
+    policy = RetryPolicy(base=0.001, total=60)
+    async with (
+        RawHost(lambda _: next(answers)) as host,
+        opened(host.url, retry=policy, clock=FastClock(100)) as seen,
+    ):
+        await seen.get()
+        await seen.get()
+
+        assert seen.client.limiter.totals().waited > policy.total
+        assert len(host.asked) == 3
+
+
 FINAL = [400, 401, 403, 404, 405, 409, 410, 422, 451, 501]
 
 

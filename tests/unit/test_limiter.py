@@ -163,6 +163,60 @@ async def test_turns_are_given_in_the_order_of_asking() -> None:
     assert order == list(range(20))
 
 
+async def test_groups_take_turns_where_a_pace_lets_one_request_go_at_a_time() -> None:
+    """Nothing tells of a limit; one group always has many in line, and the other one at most."""
+    world = World()
+    few = Route(API.origin, "/workflow/{id}/job")
+    crowds: list[Awaitable[tuple[Counter[int], float]]] = [
+        world.run(lambda _: (200, []), requests=400, workers=32, rtt=0.02),
+        world.run(lambda _: (200, []), requests=20, workers=1, rtt=0.02, route=few),
+    ]
+    (_, of_many), (_, of_few) = await asyncio.gather(*crowds)
+    assert of_few < of_many / 2
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("dialect", ["kong", "draft8"])
+async def test_an_answer_that_is_long_in_coming_holds_up_no_other_request(dialect: str, refused: bool) -> None:
+    world = World()
+    kong = world.kong({"second": 20}, headers=dialect)
+    slow = await world.limiter.acquire(Route(API.origin, "/insights/{slug}/summary"), max_wait=60)
+    _, headers = served_by(kong)(0)
+    if refused:
+        other = await world.limiter.acquire(API, max_wait=60)
+        world.limiter.answered(other, 429, [("Retry-After", "1")])
+    seen, seconds = await world.run(served_by(kong), requests=300, workers=16, rtt=0.02)
+    assert seen == {200: 300}
+    assert seconds < 30
+    world.limiter.answered(slow, 200, headers)
+    assert world.limiter.snapshot()[0].in_flight == 0
+
+
+async def test_one_answer_that_shows_a_limit_and_not_what_is_left_of_it_slows_nothing_down_for_good() -> None:
+    world = World()
+    serve = served_by(world.kong({"second": 20}))
+
+    def odd_once(number: int) -> Answer:
+        status, headers = serve(number)
+        return status, [*headers, ("X-RateLimit-Limit-Day", "20000")] if number == 30 else headers
+
+    seen, seconds = await world.run(odd_once, requests=200, workers=16, rtt=0.02)
+    assert seen == {200: 200}
+    assert seconds < 60
+
+
+async def test_requests_that_may_still_fill_a_window_are_waited_for() -> None:
+    """A host that stops for a while counts all that it was sent at once when it goes on."""
+    world = World()
+    permits = [await world.limiter.acquire(API, max_wait=60) for _ in range(2)]
+    world.limiter.answered(permits[0], 200, remaining(1, limit=2))
+    waiting = [asyncio.ensure_future(world.limiter.acquire(API, max_wait=60)) for _ in range(5)]
+    await world.clock.advance(50)
+    assert sum(task.done() for task in waiting) == 1
+    for task in waiting:
+        task.cancel()
+
+
 async def test_a_refusal_stops_the_whole_bucket_and_one_probe_opens_it() -> None:
     world = World()
     one, two = [await world.limiter.acquire(API, max_wait=60) for _ in range(2)]
