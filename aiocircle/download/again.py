@@ -131,7 +131,7 @@ class Again(Download):
                 workflow = evolve(job, job=None)
                 above = {job.identity, workflow.identity, evolve(workflow, workflow=None).identity}
                 if again.isdisjoint({stored.source.identity, *above}):
-                    claims.claim(PlacedPath(SafePath(tuple(stored.target.split("/")))), stored.source.identity)
+                    claims.keep(PlacedPath(SafePath(tuple(stored.target.split("/")))), stored.source.identity)
 
     async def _failed_items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
         places: dict[str, list[Failed]] = {}

@@ -285,6 +285,12 @@ class Claims:
     fold: bool = field(default=False, kw_only=True)
     _holders: NumberTable = field(factory=NumberTable, init=False, repr=False)
     _entered: set[tuple[str, ...]] = field(factory=set, init=False, repr=False)  # neighbours come together
+    _keeps: bool = field(default=False, init=False, repr=False)
+
+    def keep(self, placed: PlacedPath, identity: str) -> None:
+        """Keep a name for an artifact of an earlier run, until it is claimed by what tells it from those."""
+        self._keeps = True
+        self.claim(placed, identity)
 
     def claim(self, placed: PlacedPath, identity: str, earlier: str | None = None) -> PlacedPath:
         """Take a name for an artifact.
@@ -292,7 +298,7 @@ class Claims:
         Args:
             placed: Where it wants to go.
             identity: What tells the artifact from every other one, the same each time it is listed.
-            earlier: What tells it from those of earlier runs; it takes over a name that is kept for it under this.
+            earlier: What tells it from those of earlier runs; it takes over the name that was kept under this.
 
         Returns:
             The name it got: the wanted one, or another one with a note that says what stood in the way.
@@ -302,9 +308,11 @@ class Claims:
             UnsafePathError: The other name is beyond the limits of file systems.
         """
         owner = _number(identity)
-        if earlier is not None and self._holders.get(kept := self._place(placed.path.parts)) == _number(earlier):
-            self._holders[kept] = owner
-            return placed
+        if self._keeps and earlier is not None:
+            kept = self._place(placed.path.parts)
+            if self._holders.get(kept) == _number(earlier):
+                self._holders[kept] = owner
+                return placed
         parent, directories, note = self._enter(placed.path.parent)
         name, place, obstacle = self._seat(parent, placed.path.name, owner, identity)
         path = placed.path if not (note or obstacle) else SafePath((*parent, name))

@@ -34,7 +34,7 @@ def test_the_second_claim_gets_a_name_of_its_own_that_depends_on_its_identity_on
 
 def test_a_name_that_is_kept_for_an_artifact_goes_to_it_once_and_to_no_other() -> None:
     claims = Claims()
-    claims.claim(placed("a/b"), "one")
+    claims.keep(placed("a/b"), "one")
     assert str(claims.claim(placed("a/b"), "two by address", "two").path) != "a/b"
     assert claims.claim(placed("a/b"), "one by address", "one") == placed("a/b")
     with pytest.raises(DuplicateClaim):
