@@ -8,6 +8,7 @@ One failing item is an outcome, not the end. The run ends early only for what ev
 token is refused, the disk is full, the network is gone. When only the listing cannot go on, what was listed is fetched.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
@@ -39,7 +40,7 @@ from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Source
 from aiocircle.download.report import ItemOutcome, Report, outcome_of
 from aiocircle.download.stores import Store
-from aiocircle.endings import in_thread
+from aiocircle.endings import finish, in_thread
 from aiocircle.errors import (
     AioCircleError,
     ConfigurationError,
@@ -183,7 +184,8 @@ class Download:
             told = self._session, self._notes, self._items(claims), self._skip, self._stop
             await Fetching(*told, crowd=crowd, buffer=self._options.buffer).run(store, ledger, threads)
             if self._stopped_by is None:
-                await in_thread(threads, store.finish)
+                loop = asyncio.get_running_loop()
+                await finish(loop.run_in_executor(threads, store.finish), store.hurry)
             if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
