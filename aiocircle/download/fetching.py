@@ -97,14 +97,19 @@ class Fetching:
             refused=lambda: self._crowd.refused(monotonic()),
             reserve=self._reserve,
         )
+
+        def hurry() -> None:
+            store.hurry()
+            small.hurry()
+
         is_cut = True
         try:
             async with aclosing(self._items), anyio.create_task_group() as self._group:
                 self._join()
-                self._group.start_soon(self._heed, store.hurry)
+                self._group.start_soon(self._heed, hurry)
             is_cut = self._group.cancel_scope.cancel_called
         finally:
-            await finish(small.drain(is_cut=is_cut), store.hurry)
+            await finish(small.drain(is_cut=is_cut), hurry)
 
     async def _heed(self, hurry: Callable[[], object]) -> None:
         """Call ``hurry`` when the run ends early, which is before what workers wait for in threads is over."""
