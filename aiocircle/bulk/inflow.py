@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -129,7 +129,7 @@ class Inflow(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """Take what has come by TLS before its end; asyncio tells, which reads one buffer more and drops the others."""
-        tls = self._transport.get_extra_info("ssl_object")
+        tls: Any = self._line.tls  # whose types do not know that it reads into buffers
         with suppress(ssl.SSLError):  # nothing is left
             while tls is not None and self._left:
                 if self._buffer is None:

@@ -150,6 +150,7 @@ class Line(asyncio.BufferedProtocol):
         connection: aiohttp's.
         handler: aiohttp's protocol, which gets the answers that are not usual.
         transport: Where bytes are sent.
+        tls: The state of TLS, if that is spoken.
         origin: Where it leads.
         reader: Who reads the body now, if not this; is told of errors.
         is_lost: It has been closed.
@@ -170,6 +171,7 @@ class Line(asyncio.BufferedProtocol):
         self.connection = connection
         self.handler: ResponseHandler = handler
         self.transport = handler.transport
+        self.tls: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")  # none tells once it is closed
         self.origin = origin
         self.reader: aiohttp.StreamReader | Inflow | None = None
         self.is_lost = False
@@ -217,14 +219,8 @@ class Line(asyncio.BufferedProtocol):
 
     @property
     def is_cut(self) -> bool:
-        """Whether its end, which aiohttp was told of, came by an error, or by TLS without the word that is its end."""
-        if not isinstance(self.handler.exception(), aiohttp.ServerDisconnectedError):
-            return True
-        tls = self.transport.get_extra_info("ssl_object")
-        try:
-            return tls is not None and bool(tls.read(1))
-        except ssl.SSLError as error:
-            return not isinstance(error, ssl.SSLZeroReturnError)
+        """Whether its end, which aiohttp was told of, was none."""
+        return was_cut(self.handler, self.tls)
 
     def end(self) -> None:
         """Close it at once: TLS that has heard the host's end waits with its own until all is read that came before."""
@@ -317,3 +313,13 @@ class Line(asyncio.BufferedProtocol):
             else:
                 self._waiter.set_exception(aiohttp.ServerDisconnectedError())
         self.handler.connection_lost(exc)
+
+
+def was_cut(handler: ResponseHandler, tls: ssl.SSLObject | None) -> bool:
+    """Tell whether a connection that is over ended by an error, or by TLS without the word that is its end."""
+    if not isinstance(handler.exception(), aiohttp.ServerDisconnectedError):
+        return True
+    try:
+        return tls is not None and bool(tls.read(1))
+    except ssl.SSLError as error:
+        return not isinstance(error, ssl.SSLZeroReturnError)

@@ -120,6 +120,29 @@ async def test_a_reset_is_no_end_of_a_body(tls: TLS) -> None:
                         await seen.session.fetch(f"{url}/x", consume)
 
 
+@pytest.mark.parametrize("size", [0, 1000, 300_000])
+@pytest.mark.parametrize("end", [by_word, without_a_word])
+async def test_neither_is_the_end_of_a_connection_by_way_of_a_proxy(
+    tls: TLS, monkeypatch: pytest.MonkeyPatch, end: End, size: int
+) -> None:
+    body = os.urandom(size)
+    with Ending(unbounded(body), end, tls.server).listening() as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        url = "http://circleci.example"
+        async with opened(url, retry=ONCE, ssl_context=tls.client, trust_env=True, allow_http=True) as seen:
+            if end is by_word:
+                assert await seen.bytes_of(f"{url}/x") == body
+            else:
+                with pytest.raises(InterruptedBodyError):
+                    await seen.bytes_of(f"{url}/x")
+
+
+async def test_json_tells_itself_whether_it_is_whole(tls: TLS) -> None:
+    with Ending(unbounded(b"[1]"), without_a_word, tls.server).listening() as url:
+        async with opened(url, retry=ONCE, ssl_context=tls.client) as seen:
+            assert await seen.get() == [1]
+
+
 @pytest.mark.parametrize("size", [200_000, 300_000, 3_000_000])
 async def test_a_body_is_all_there_however_its_connection_ends_behind_it(tls: TLS, size: int) -> None:
     """Asyncio drops what has come by TLS and not been read yet when the connection ends."""
