@@ -178,7 +178,8 @@ class Download:
             ledger = Ledger(store.own_directory, store.is_named)
             await in_thread(threads, opened.enter_context, ledger)
             self._notes.ledger = ledger
-            about = {"origin": self._session.origin, "finished": "no", "intent": self._intent()}
+            await in_thread(threads, ledger.belong, self._session.origin)
+            about = {"finished": "no", "intent": self._intent()}
             await in_thread(threads, lambda: ledger.about(**about))
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             told = self._session, self._notes, self._items(claims), self._skip, self._stop

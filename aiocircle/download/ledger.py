@@ -123,6 +123,23 @@ class Ledger:
             row = self._rows.execute(query, (str(target), artifact)).fetchone()
         return None if row is None else int(row[0])
 
+    def belong(self, origin: str) -> None:
+        """Be the ledger of one API: another one's jobs of the same numbers would be taken for its own.
+
+        Raises:
+            StoreError: It has files of another one.
+        """
+        with self._lock, self._explained():
+            row = self._rows.execute("SELECT value FROM about WHERE name = 'origin'").fetchone()
+        if row is not None and row[0] != origin:
+            if not self._empty:
+                hint = f"choose another output (-o) for {origin}"
+                raise StoreError(f"{self._path.parent}: its files are those of {row[0]}", fatal=True, hint=hint)
+            with self._lock, self._explained():
+                self._rows.execute("DELETE FROM failures")  # of whom was asked by mistake, say
+                self._has_failures = False
+        self.about(origin=origin)
+
     def about(self, **values: str) -> None:
         """Record something of the download as a whole."""
         with self._lock, self._explained():

@@ -10,6 +10,7 @@ from downloads import MIB, SLUG, expected, opened, surroundings, tree, world_of
 
 from aiocircle import Client, DownloadOptions, Report
 from aiocircle.download.again import missing_in
+from aiocircle.errors import StoreError
 from aiocircle.testing import FakeArtifact, World
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +71,29 @@ async def test_another_job_at_the_same_names_is_fetched_although_sizes_are_the_s
         report = await client.download(SLUG, job=2, to=tmp_path)
     assert report.files == 1
     assert tree(tmp_path) == expected(world, 2)
+
+
+async def test_an_output_of_another_host_is_left_alone(tmp_path: Path) -> None:
+    ours, theirs = (world_of(FakeArtifact("report.xml", body=bytes([n]) * 100)) for n in range(2))
+    async with opened(ours) as (_, client):
+        assert (await client.download(SLUG, job=1, to=tmp_path)).ok
+    before = surroundings(tmp_path, but=tmp_path / ".aiocircle")
+    async with opened(theirs) as (sim, client):
+        with pytest.raises(StoreError, match="its files are those of http") as refused:
+            await client.download(SLUG, job=1, to=tmp_path)
+        assert refused.value.hint == f"choose another output (-o) for {sim.url}"
+    assert tree(tmp_path) == expected(ours, 1)
+    assert surroundings(tmp_path, but=tmp_path / ".aiocircle") == before
+
+
+async def test_who_asked_another_host_by_mistake_may_go_on_in_the_same_output(tmp_path: Path) -> None:
+    world = world_of(FakeArtifact("report.xml", size=1000))
+    async with opened(world) as (sim, client):
+        sim.faults.add("cut-body", place="storage")
+        assert (await client.download(SLUG, job=1, to=tmp_path)).failed == 1
+    async with opened(world) as (_, client):
+        assert (await client.download(SLUG, job=1, to=tmp_path)).files == 1
+    assert not (await anyio.to_thread.run_sync(missing_in, tmp_path)).failures
 
 
 async def test_two_outputs_at_once_with_one_client(tmp_path: Path) -> None:
