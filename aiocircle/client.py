@@ -22,9 +22,10 @@ from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.crawl.selection import Selection, Slugs, Which, check_alone, selected
-from aiocircle.download.again import Again, Missing, missing_in
+from aiocircle.download.again import Again
 from aiocircle.download.artifacts import Artifacts
 from aiocircle.download.downloader import Download
+from aiocircle.download.missing import Missing, missing_in
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
