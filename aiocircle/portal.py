@@ -11,6 +11,9 @@ One loop thread belongs to one client; any number of threads may call into it. W
   middle of them leaves them locked for both threads.
 * Closing cancels what runs for other threads, who get an error, and ends the thread. A loop left open is closed when
   the interpreter ends: a listing that is half read could otherwise wait for a thread that no longer runs.
+* In a forked process there is no such thread, and every call is an error. The process ends as any other, and what it
+  has inherited does not even go as garbage: connections that are collected take themselves off the other process's
+  loop, which the kernel has only once for both, and say good-bye to the host in its name.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ import functools
 import inspect
 import os
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
 from typing import Any, Generic, TypeVar
@@ -57,16 +61,18 @@ class LoopThread:
         """Start the thread and enter the thing in it.
 
         Raises:
-            ConfigurationError: It runs already.
+            ConfigurationError: It runs already, here or in the process that this one was forked from.
         """
         with self._lock, ExitStack() as stack:
             if self._loop is not None:
+                self.check()
                 raise ConfigurationError("the client is open already")
             portal = stack.enter_context(start_blocking_portal("asyncio"))
             portal.call(thing.__aenter__)
             stack.callback(portal.call, self._end, thing)
             self._thread = portal.call(threading.get_ident)
             self._process = os.getpid()
+            _OPENED.add(self)
             atexit.register(self.close)
             loop = portal.call(asyncio.get_running_loop)
             self._ending = stack.pop_all()
@@ -83,6 +89,7 @@ class LoopThread:
             self.check()
         with self._lock:
             self._loop = None
+            _OPENED.discard(self)
             ending = self._ending.pop_all()
         with ending:
             atexit.unregister(self.close)
@@ -183,6 +190,21 @@ class LoopThread:
             # thread; then closing the client is going to.
             with suppress(ConfigurationError):
                 self.run(close)
+
+
+_OPENED: weakref.WeakSet[LoopThread] = weakref.WeakSet()
+
+
+def _leave_to_the_parent() -> None:
+    """See to it that nothing is collected of what belongs to loops of the other process."""
+    if _OPENED:
+        from ctypes import py_object, pythonapi  # noqa: PLC0415 -- seldom
+
+        for one in _OPENED:
+            pythonapi.Py_IncRef(py_object(one))
+
+
+os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 class _Call(Generic[T]):

@@ -420,6 +420,40 @@ def test_a_forked_process_gets_an_error_instead_of_waiting_for_a_thread_that_it_
     ]
 
 
+def test_a_forked_process_ends_as_any_other_and_takes_nothing_from_the_one_that_it_came_from(
+    simulator: Simulator,
+) -> None:
+    """What it collected of the client waited for a thread, and took the connection off the loop of the other one."""
+    process = script(
+        """
+        import os, signal, sys
+        client = BlockingClient(TOKEN, host=HOST).open()
+        items = iter(client.artifacts.list("gh/acme/web", 7))
+        next(items)
+        child = os.fork()
+        if not child:
+            signal.alarm(5)
+            with BlockingClient(TOKEN, host=HOST) as own:
+                print(own.users.me().login != "", flush=True)
+            try:
+                client.open()
+            except Exception as error:
+                print(error, flush=True)
+            sys.exit(3)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), client.users.me().login != "", len(list(items)))
+        client.close()
+        """,
+        simulator,
+    )
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stderr) == (0, "")
+    assert stdout.splitlines() == [
+        "True",
+        "the client is open in the process that this one was forked from, and its thread is there",
+        "3 True 79",
+    ]
+
+
 def until(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + 20
     while not condition():
