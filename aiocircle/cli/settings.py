@@ -27,7 +27,7 @@ from cyclopts import (
 )
 
 import aiocircle
-from aiocircle.auth import find_token, parse_host
+from aiocircle.auth import find_token, home_of_user, parse_host
 from aiocircle.cli.exits import UsageError
 from aiocircle.cli.output import hide
 from aiocircle.errors import AuthenticationError, ConfigurationError, ForbiddenError, NotFoundError
@@ -190,7 +190,8 @@ def find_access(settings: Connection, address_host: str | None = None) -> Access
     given = settings.host or os.environ.get("CIRCLE_HOST")
     configured = parse_host(given) if given else None
     host = parse_host(address_host or configured or DEFAULT_HOST)
-    found = find_token(explicit=None, token_file=settings.token_file, environ=os.environ, home=Path.home(), host=host)
+    home = home_of_user()
+    found = find_token(explicit=None, token_file=settings.token_file, environ=os.environ, home=home, host=host)
     if found is None:
         return Access(settings, host, None)
     if address_host and configured != host:

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from aiocircle.auth import home_of_user
 from aiocircle.download.content_store import ContentStore
 from aiocircle.download.local_store import KEPT_PARENTS, LocalStore
 from aiocircle.download.paths import OWN_DIRECTORY
@@ -102,9 +103,16 @@ def state_of(address: str) -> Path:
     """Return where the records and parts of a bucket lie, below ``$XDG_STATE_HOME`` or ``~/.local/state``.
 
     The same address at two endpoints is two buckets.
+
+    Raises:
+        ConfigurationError: There is neither.
     """
-    home = os.environ.get("XDG_STATE_HOME") or ""
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
+    base = Path(os.environ.get("XDG_STATE_HOME") or "")
+    if not base.is_absolute():
+        if (home := home_of_user()) is None:
+            problem = f"{address}: there is no home directory to keep records of it in"
+            raise ConfigurationError(problem, hint="set XDG_STATE_HOME to a directory for them")
+        base = home / ".local" / "state"
     others = [value for name in _OTHER_ENDPOINTS if (value := os.environ.get(name))]
     whole = "\n".join([address.rstrip("/"), *(os.environ.get(name, "") for name in _WHICH_ENDPOINT), *others])
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", address).strip("-")[:MOST_OF_A_NAME]

@@ -149,6 +149,26 @@ def test_an_output_that_cannot_be_is_1(aiocircle: Run, circleci: Simulator, tmp_
     _complains(result, ExitCode.GENERAL)
 
 
+def test_without_a_home_directory_all_goes_on_that_needs_none(
+    aiocircle: Run, circleci: Simulator, tmp_path: Path
+) -> None:
+    """As in a container that runs under a number without a name."""
+    (tmp_path / "sitecustomize.py").write_text("import pwd\ndef getpwuid(_): raise KeyError\npwd.getpwuid = getpwuid\n")
+    homeless = {"PYTHONPATH": f"{Path(__file__).parents[2]}:{tmp_path}", "HOME": None, "CIRCLE_HOST": circleci.url}
+    assert aiocircle("me", **homeless).returncode == 0
+    assert aiocircle("download", SLUG, "--job", _job(circleci), "--dry-run", **homeless).returncode == 0
+    _complains(aiocircle("me", CIRCLE_TOKEN=None, **homeless), ExitCode.AUTH, "there is no token")
+    _complains(aiocircle("me", "--token-file", "~/t", **homeless), ExitCode.VALIDATION, "~/t cannot be read")
+    _complains(aiocircle("me", "--limiter=sqlite:~/x", **homeless), ExitCode.VALIDATION, "a home directory")
+    _complains(aiocircle("verify", "s3://b/p", **homeless), ExitCode.VALIDATION, "set XDG_STATE_HOME")
+
+
+def test_a_place_for_records_that_cannot_be_is_named(aiocircle: Run, circleci: Simulator) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
+    command = ("download", SLUG, "--job", _job(circleci), "--host", circleci.url, "-o", "s3://b/p")
+    _complains(aiocircle(*command, XDG_STATE_HOME="/dev/null", **keys), ExitCode.GENERAL, "/dev/null/aiocircle/s3-b-p-")
+
+
 def test_an_unexpected_exception_shows_its_traceback_only_when_asked(aiocircle: Run, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import aiocircle.cli.asking\n"
