@@ -75,6 +75,7 @@ class Connection:
 
     Attributes:
         host: The API's origin.
+        allow_http: Whether the token may travel unencrypted.
         token_file: A file with nothing but the token in it.
         auth: How the token is shown.
         connect_timeout: Seconds to have a connection.
@@ -85,6 +86,7 @@ class Connection:
     """
 
     host: Annotated[str | None, _connection("CircleCI Server's address (or CIRCLE_HOST).", metavar="URL")] = None
+    allow_http: Annotated[bool, _connection("Let the token travel unencrypted, by http.")] = False
     token_file: Annotated[Path | None, _connection("File with the token in it (or CIRCLE_TOKEN).", metavar="FILE")] = (
         None
     )
@@ -161,6 +163,7 @@ class Access:
         return aiocircle.Client(
             self.token,
             host=self.host,
+            allow_http=settings.allow_http,
             auth=settings.auth,
             timeouts=aiocircle.Timeouts(
                 connect=settings.connect_timeout, stall=settings.stall_timeout, min_rate=settings.min_rate
@@ -185,11 +188,12 @@ def find_access(settings: Connection, address_host: str | None = None) -> Access
         UsageError: The address and ``--host`` contradict each other.
         ConfigurationError: The host or the token is malformed, or the token would go to a host that nobody configured.
     """
-    if settings.host and address_host and parse_host(settings.host) != address_host:
+    plain = settings.allow_http
+    if settings.host and address_host and parse_host(settings.host, allow_http=plain) != address_host:
         raise UsageError(f"the address is one of {address_host}, and --host names another")
     given = settings.host or os.environ.get("CIRCLE_HOST")
-    configured = parse_host(given) if given else None
-    host = parse_host(address_host or configured or DEFAULT_HOST)
+    configured = parse_host(given, allow_http=plain) if given else None
+    host = parse_host(address_host or configured or DEFAULT_HOST, allow_http=plain)
     home = home_of_user()
     found = find_token(explicit=None, token_file=settings.token_file, environ=os.environ, home=home, host=host)
     if found is None:

@@ -122,6 +122,12 @@ def test_values_that_cannot_be_are_7(aiocircle: Run, arguments: list[str], varia
     _complains(aiocircle(*arguments, **variables), ExitCode.VALIDATION)
 
 
+def test_http_is_allowed_by_a_flag_and_whoever_forgets_it_is_told(aiocircle: Run) -> None:
+    command, variables = ("me", "--host", "http://ci.example", "--retries", 0), {"HTTP_PROXY": "http://127.0.0.1:1"}
+    _complains(aiocircle(*command, **variables), ExitCode.VALIDATION, "unencrypted", "--allow-http")
+    _complains(aiocircle(*command, "--allow-http", **variables), ExitCode.API, "no connection")
+
+
 def test_silence_is_8(aiocircle: Run, circleci: Simulator) -> None:
     circleci.faults.add("silence")
     result = aiocircle("me", "--host", circleci.url, "--stall-timeout", "0.3", "--retries", "0")
