@@ -42,7 +42,7 @@ def simulator(circleci_factory: Start) -> Simulator:
 def client(simulator: Simulator) -> Iterator[BlockingClient]:
     with BlockingClient(simulator.token, host=simulator.url) as client:
         yield client
-    assert not [thread for thread in threading.enumerate() if "portal" in thread.name]
+    assert not [thread for thread in threading.enumerate() if "loop" in thread.name]
 
 
 # --- values, listings, downloads -------------------------------------------------------------------------------------
@@ -375,6 +375,43 @@ def test_interruptions_at_any_moment_leave_a_client_that_works(simulator: Simula
     assert (process.returncode, stdout.split()) == (0, ["True", "1"]), stderr
     assert "never" not in stderr  # awaited, retrieved
     assert "destroyed" not in stderr
+
+
+def test_interruptions_while_it_opens_and_closes_leave_no_thread_and_a_client_that_works(simulator: Simulator) -> None:
+    process = script(
+        """
+        class Interrupted(BaseException):
+            pass
+
+        def interrupt(*_):
+            raise Interrupted
+
+        signal.signal(signal.SIGALRM, interrupt)
+        with BlockingClient(TOKEN, host=HOST) as client:  # an import that is interrupted is not ours to mend
+            client.users.me()
+        interrupted = 0
+        for step in range(400):
+            client = BlockingClient(TOKEN, host=HOST)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.00005 + 0.00005 * (step % 80))
+                with client:
+                    pass
+            except Interrupted:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            if step % 20 == 0:
+                with client:
+                    assert client.users.me().login
+            client.close()
+        print(interrupted > 20, threading.active_count())
+        """,
+        simulator,
+    )
+    stdout, stderr = process.communicate(timeout=40)
+    assert (process.returncode, stdout.split()) == (0, ["True", "1"]), stderr
+    assert "never" not in stderr
+    assert "Unclosed" not in stderr
 
 
 def test_a_client_left_open_does_not_keep_the_program_from_ending(simulator: Simulator) -> None:
