@@ -65,6 +65,12 @@ def not_negative(_type: Any, value: float) -> None:
         raise ValueError("It must not be negative.")
 
 
+def finite(_type: Any, value: float) -> None:
+    """Refuse what no host comes to."""
+    if value == math.inf:
+        raise ValueError("It must have an end.")
+
+
 def _connection(text: str, **more: Any) -> Parameter:
     return Parameter(help=text, group=CONNECTION, **more)
 
@@ -98,10 +104,11 @@ class Connection:
         float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=with_an_end)
     ] = 10.0
     stall_timeout: Annotated[
-        float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=more_than_zero)
+        float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=with_an_end)
     ] = 60.0
     min_rate: Annotated[
-        float, _connection("Bytes a second that a file comes at (100).", metavar="B/S", validator=not_negative)
+        float,
+        _connection("Bytes a second that files come at (100).", metavar="B/S", validator=(not_negative, finite)),
     ] = 100.0
     retries: Annotated[
         int, _connection("Repetitions of a failed request (4).", metavar="N", validator=not_negative)

@@ -9,7 +9,7 @@ from aiocircle.auth import home_of_user
 from aiocircle.download.content_store import ContentStore
 from aiocircle.download.local_store import KEPT_PARENTS, LocalStore
 from aiocircle.download.paths import OWN_DIRECTORY
-from aiocircle.download.stores import STDOUT, Store
+from aiocircle.download.stores import STDOUT, Store, has_directory
 from aiocircle.errors import ConfigurationError, StoreError
 
 _BUCKET = re.compile(r"(s3|gs|az):/", re.IGNORECASE)  # with one slash it is a mistake, and no directory's name
@@ -55,7 +55,7 @@ def open_store(
         return ArchiveStore(output, sync=sync)
     if _OTHER_URL.match(output):
         raise ConfigurationError(f"{output!r}: files go to directories, archives, s3://, gs:// and az:// only")
-    if _OTHER_ARCHIVE.fullmatch(output) and not Path(output).is_dir():
+    if _OTHER_ARCHIVE.fullmatch(output) and not has_directory(output):
         hint = f"for a directory of that name write {output}/"
         raise ConfigurationError(f"{output}: archives are .tar, .tar.gz, .tgz, .tar.zst and .zip", hint=hint)
     directory = ContentStore if dedupe else LocalStore
@@ -87,7 +87,7 @@ def records_of(output: str, state: Path | None = None) -> Path:
     _check_named(output)
     if is_bucket(output):
         return state or state_of(output)
-    if is_archive(output) and not Path(output).is_dir():
+    if is_archive(output) and not has_directory(output):
         what = "standard output" if output == STDOUT else output
         hint = "'aiocircle download' writes the whole archive anew; tar and zip check what is in one"
         raise StoreError(f"{what}: an archive has no ledger", hint=hint)

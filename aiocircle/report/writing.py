@@ -19,6 +19,7 @@ from aiocircle._version import __version__
 from aiocircle.download.outputs import is_bucket, records_of
 from aiocircle.download.records import LEDGER
 from aiocircle.download.replacing import replacing
+from aiocircle.download.stores import is_plain_file
 from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.rows import RawRow
 from aiocircle.export.tables import TABLES
@@ -80,7 +81,7 @@ def write_report(directory: str | Path, to: str | Path) -> Written:
     template = _template()
     own = records_of(output)
     export, ledger = own / EXPORT, own / LEDGER
-    found = [path for path in (export, ledger) if path.is_file() and not path.is_symlink()]
+    found = [path for path in (export, ledger) if is_plain_file(path)]
     if not found:
         hint = "give the directory that 'aiocircle export' or 'aiocircle download' wrote to (-o)"
         raise StoreError(f"{output}: there is neither an export nor a download", hint=hint)

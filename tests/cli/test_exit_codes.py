@@ -47,6 +47,8 @@ def _job(simulator: Simulator) -> int:
         (["upload"], "upload"),
         (["completion", "tcsh"], "tcsh"),
         (["me", "--connect-timeout", "inf"], "have an end"),
+        (["me", "--stall-timeout", "inf"], "have an end"),
+        (["me", "--min-rate", "inf"], "have an end"),
         (["me", "--connect-timeout", "soon"], "into a number"),
         (["me", "--retries", "1.5"], "into a whole number"),
         (["me", "--host", ""], "must not be empty"),
@@ -173,6 +175,20 @@ def test_a_place_for_records_that_cannot_be_is_named(aiocircle: Run, circleci: S
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
     command = ("download", SLUG, "--job", _job(circleci), "--host", circleci.url, "-o", "s3://b/p")
     _complains(aiocircle(*command, XDG_STATE_HOME="/dev/null", **keys), ExitCode.GENERAL, "/dev/null/aiocircle/s3-b-p-")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("verify",), ("retry",), ("manifest",), ("report",), ("download", SLUG, "--job", 1, "-o")],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize("name", ["x" * 5000, "x" * 5000 + ".tar"], ids=["directory", "archive"])
+def test_an_output_that_the_system_does_not_let_be_looked_at_is_1(
+    aiocircle: Run, circleci: Simulator, command: tuple[object, ...], name: str
+) -> None:
+    """Its name is too long, which shows as a directory does that this user may not enter."""
+    words = "an archive" if "download" not in command and "." in name else "file name too long"
+    _complains(aiocircle(*command, name, CIRCLE_HOST=circleci.url), ExitCode.GENERAL, words)
 
 
 def test_an_unexpected_exception_shows_its_traceback_only_when_asked(aiocircle: Run, tmp_path: Path) -> None:
