@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.interrupts import interruptible
-from aiocircle.cli.output import Output, binary
+from aiocircle.cli.output import Output, binary, fit
 from aiocircle.cli.settings import FILES, FLAT, USUAL_DISPLAY, Display
 from aiocircle.download.stores import STDOUT
 from aiocircle.report import render_report, write_report
@@ -35,5 +35,7 @@ def report(
     if shown.as_json:
         shown.record("report", {"output": str(written.path), "size": written.size, "sources": sources})
     elif not shown.quiet:
-        shown.data(f"{written.path}: {binary(written.size)}, from {' and '.join(f'the {name}' for name in sources)}")
+        shown.data(
+            fit(f"{written.path}: {binary(written.size)}, from {' and '.join(f'the {name}' for name in sources)}")
+        )
     return ExitCode.OK

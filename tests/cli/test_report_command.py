@@ -63,6 +63,12 @@ def test_a_directory_that_has_nothing_to_tell_is_refused_in_a_sentence(aiocircle
     assert not (tmp_path / "report.html").exists()
 
 
+def test_the_name_of_a_page_cannot_move_the_cursor(aiocircle: Run, downloaded: Path) -> None:
+    done = aiocircle("report", downloaded, "-o", "a\x1b[2Jb.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("a\\x1b[2Jb.html: ")
+
+
 @pytest.mark.parametrize(
     ("output", "why"),
     [
