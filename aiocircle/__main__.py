@@ -14,18 +14,19 @@ from types import FrameType
 
 BETWEEN_LOOKS = 10_000  # objects; usual are 700
 CANCELLED = 6  # ``exits.ExitCode.CANCELLED``, which is not imported yet
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = b"aiocircle: stopped\n"
 
 
 def main() -> int:
     """Run the command and return its exit code.
 
-    Until a command says otherwise (``cli.interrupts``), Ctrl-C and SIGTERM end the process at once: it has done nothing
+    Until a command says otherwise (``cli.interrupts``), Ctrl-C and the like end it at once: it has done nothing
     yet, and while Python imports, it drops a ``KeyboardInterrupt`` here and there, or prints a traceback that tells
     nobody anything. One that is ignored already stays so: a script has Ctrl-C ignored by what it starts with ``&``.
     """
     gc.set_threshold(BETWEEN_LOOKS)
-    heeded = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+    heeded = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]
     for number in heeded:
         signal.signal(number, _leave)
     from aiocircle.cli.app import main as run  # noqa: PLC0415 -- this is what brings the objects

@@ -179,7 +179,7 @@ def find_token(
     explicit: str | Token | None,
     token_file: str | PathLike[str] | None,
     environ: Mapping[str, str],
-    home: Path,
+    home: Path | None,
     host: str = DEFAULT_HOST,
 ) -> FoundToken | None:
     """Find the token: the first of the argument, the file, the variables, the official CLI's own configuration.
@@ -188,7 +188,8 @@ def find_token(
         explicit: A token given outright; an empty one is an error, not an absent one.
         token_file: A file that holds the token and nothing else; white space around it is dropped.
         environ: The environment: ``TOKEN_VARIABLES`` and ``XDG_CONFIG_HOME``. An empty variable is an unset one.
-        home: The user's directory, which has the CLI's ``.config/circleci/config.yml`` and ``.circleci/cli.yml``.
+        home: The user's directory, which has the CLI's ``.config/circleci/config.yml`` and ``.circleci/cli.yml``;
+            ``None`` for a user who has none.
         host: The API's origin, as ``parse_host`` returns it: the CLI's token for another host is left alone.
 
     Returns:
@@ -210,6 +211,14 @@ def find_token(
     return next(_of_official_cli(environ, home, host), None)
 
 
+def home_of_user() -> Path | None:
+    """Return the user's directory; ``None`` where nothing tells, as for a number without a name in a container."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def _found(value: str, source: str) -> FoundToken:
     defect = _defect(value.strip(" \t"))
     if defect:
@@ -217,9 +226,9 @@ def _found(value: str, source: str) -> FoundToken:
     return FoundToken(Token(value), source)
 
 
-def _expanded(path: Path, home: Path) -> Path:
+def _expanded(path: Path, home: Path | None) -> Path:
     # Shells leave the tilde in --token-file=~/token as it is.
-    return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
+    return home.joinpath(*path.parts[1:]) if home is not None and path.parts[:1] == ("~",) else path
 
 
 def _read_token_file(path: Path) -> str:
@@ -246,9 +255,16 @@ def _read_text(path: Path) -> str | None:
     return data.decode("utf-8-sig") if len(data) <= _MAX_FILE else None
 
 
-def _of_official_cli(environ: Mapping[str, str], home: Path, host: str) -> Iterator[FoundToken]:
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    for path in (config / "circleci" / "config.yml", home / ".circleci" / "cli.yml"):
+def _files_of_official_cli(environ: Mapping[str, str], home: Path | None) -> Iterator[Path]:
+    config = environ.get("XDG_CONFIG_HOME") or (home and home / ".config")
+    if config:
+        yield Path(config) / "circleci" / "config.yml"
+    if home:
+        yield home / ".circleci" / "cli.yml"
+
+
+def _of_official_cli(environ: Mapping[str, str], home: Path | None, host: str) -> Iterator[FoundToken]:
+    for path in _files_of_official_cli(environ, home):
         try:
             settings = _flat_settings(_read_text(path) or "")
             if settings.get("token") and _is_for(settings, host):

@@ -17,7 +17,8 @@ from typing import Any, Self, TypeVar
 
 from aiocircle.client import Client
 from aiocircle.errors import ConfigurationError
-from aiocircle.portal import Listing, LoopThread, Proxy
+from aiocircle.loopthread import LoopThread
+from aiocircle.portal import Listing, Proxy
 
 __all__ = ["BlockingClient", "Listing"]
 

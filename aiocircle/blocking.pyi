@@ -45,7 +45,7 @@ from aiocircle.auth import AuthScheme, Token
 from aiocircle.client import Client
 from aiocircle.clock import Clock
 from aiocircle.crawl.selection import Selection, Slugs, Which
-from aiocircle.download.again import Missing
+from aiocircle.download.missing import Missing
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report

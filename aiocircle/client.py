@@ -19,13 +19,14 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 
 from aiocircle.api.namespaces import Namespaces
-from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
+from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, home_of_user, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.crawl.selection import Selection, Slugs, Which, check_alone, selected
 from aiocircle.credentials import Credentials
-from aiocircle.download.again import Again, Missing, missing_in
+from aiocircle.download.again import Again
 from aiocircle.download.artifacts import Artifacts
 from aiocircle.download.downloader import Download
+from aiocircle.download.missing import Missing, missing_in
 from aiocircle.download.options import DownloadOptions
 from aiocircle.download.planfile import Plan
 from aiocircle.download.report import ItemOutcome, Report
@@ -109,7 +110,7 @@ class Client(Namespaces):
         limiter: str | None = None,
     ) -> None:
         self.host = parse_host(host or os.environ.get("CIRCLE_HOST") or DEFAULT_HOST, allow_http=allow_http)
-        found = find_token(explicit=token, token_file=None, environ=os.environ, home=Path.home(), host=self.host)
+        found = find_token(explicit=token, token_file=None, environ=os.environ, home=home_of_user(), host=self.host)
         self._token = found.token if found else None
         self._scheme = AuthScheme(auth)
         self._scope = TokenScope.of(self.host, artifact_hosts)

@@ -58,7 +58,7 @@ def _quoted(name: str, value: object) -> str:
     text = str(value)
     if text in {"", ".", ".."}:
         raise ConfigurationError(f"{text!r} cannot be the {name} of anything")  # and would lead to another operation
-    return quote(text, safe="")
+    return quote(text, safe="", errors="surrogatepass")  # a workflow's name may hold whatever JSON can
 
 
 def _quoted_org(text: str) -> str:

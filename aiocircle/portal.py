@@ -1,33 +1,13 @@
-"""From synchronous code into an event loop that runs in a thread of its own, and back.
+"""What synchronous code has in place of the asynchronous API: calls that block, and listings for ``for``."""
 
-One loop thread belongs to one client; any number of threads may call into it. What a caller may rely on:
-
-* A call returns what the asynchronous one returns and raises what it raises.
-* Whatever ends a call early on the caller's side (Ctrl-C, or what another signal's handler raises) cancels it on the
-  loop's side, and is raised when everything the call had begun is undone. A caller can be interrupted at any
-  instruction, also before it has learnt that its call began; so giving up is itself a call, and since calls arrive in
-  the order in which they were made, it finds the other one running, over, or sees to it that it never begins. What is
-  waited with is a lock of the interpreter itself: conditions and futures are Python code, and who is interrupted in the
-  middle of them leaves them locked for both threads.
-* Closing cancels what runs for other threads, who get an error, and ends the thread. A loop left open is closed when
-  the interpreter ends: a listing that is half read could otherwise wait for a thread that no longer runs.
-"""
-
-import asyncio
-import atexit
 import copy
 import functools
 import inspect
-import os
-import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any, Generic, TypeVar
 
-import anyio
-from anyio.from_thread import start_blocking_portal
-
-from aiocircle.errors import ConfigurationError
+from aiocircle.loopthread import LoopThread
 from aiocircle.pagination import Page, Paginator
 from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.resource import Resource
@@ -35,199 +15,7 @@ from aiocircle.resource import Resource
 S = TypeVar("S")
 T = TypeVar("T")
 
-ATTENTIVE = 0.2  # seconds; a signal that the system gives to another thread does not end a wait of the main one
-
 _PROXIED = (Resource, RateLimiter)
-
-
-class LoopThread:
-    """The thread of an event loop in which one asynchronous thing, a client, is open."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ending = ExitStack()
-        self._thread: int | None = None
-        self._process: int | None = None
-        self._calls: set[_Call[Any]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._sources: set[AsyncGenerator[Any, None]] = set()
-
-    def open(self, thing: AbstractAsyncContextManager[object]) -> None:
-        """Start the thread and enter the thing in it.
-
-        Raises:
-            ConfigurationError: It runs already.
-        """
-        with self._lock, ExitStack() as stack:
-            if self._loop is not None:
-                raise ConfigurationError("the client is open already")
-            portal = stack.enter_context(start_blocking_portal("asyncio"))
-            portal.call(thing.__aenter__)
-            stack.callback(portal.call, self._end, thing)
-            self._thread = portal.call(threading.get_ident)
-            self._process = os.getpid()
-            atexit.register(self.close)
-            loop = portal.call(asyncio.get_running_loop)
-            self._ending = stack.pop_all()
-            self._loop = loop
-
-    def close(self) -> None:
-        """Cancel what runs, leave the thing, end the thread. Nothing happens if that was done before.
-
-        In a forked process there is no such thread to wait for, and what is open belongs to the other process.
-        """
-        if self._process != os.getpid():
-            return
-        if self._loop is not None:
-            self.check()
-        with self._lock:
-            self._loop = None
-            ending = self._ending.pop_all()
-        with ending:
-            atexit.unregister(self.close)
-
-    async def _end(self, thing: AbstractAsyncContextManager[object]) -> None:
-        while self._calls:
-            await next(iter(self._calls)).give_up()
-        for source in tuple(self._sources):
-            await source.aclose()
-        await thing.__aexit__(None, None, None)
-
-    def check(self) -> asyncio.AbstractEventLoop:
-        """Return the loop.
-
-        Raises:
-            ConfigurationError: There is none: it is closed, or stayed behind in the process that this one was forked
-                from; or this is the loop's own thread.
-        """
-        loop = self._loop
-        if loop is None:
-            raise _closed()
-        if self._process != os.getpid():
-            raise ConfigurationError(
-                "the client is open in the process that this one was forked from, and its thread is there",
-                hint="make a client in each process",
-            )
-        if threading.get_ident() == self._thread:
-            raise ConfigurationError(
-                "a callback of the client called the client, in the thread that would have to answer",
-                hint="hand what is to be done to a thread of your own",
-            )
-        return loop
-
-    def run(self, function: Callable[[], Awaitable[T]]) -> T:
-        """Call a function in the loop and return what it comes to.
-
-        Raises:
-            ConfigurationError: The client is closed, or was closed meanwhile.
-        """
-        loop = self.check()
-        call = _Call(function, self._calls, lambda: self._loop is not None)
-        try:
-            return self._result(loop, call)
-        except RuntimeError:
-            if call.begun:
-                raise
-            raise _closed() from None  # between the check and the call
-        finally:
-            if not call.over:
-                with suppress(RuntimeError):
-                    self._result(loop, call.give_up)
-
-    def _result(self, loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) -> T:
-        done = threading.Lock()
-        done.acquire()
-        values: list[T] = []
-        errors: list[BaseException] = []
-
-        async def carry_out() -> None:
-            try:
-                values.append(await function())
-            except BaseException as error:  # noqa: BLE001 -- it belongs to the thread that waits
-                errors.append(error)
-
-        def over(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            done.release()
-
-        def begin() -> None:
-            task = loop.create_task(carry_out())
-            self._tasks.add(task)
-            task.add_done_callback(over)
-
-        loop.call_soon_threadsafe(begin)
-        while not done.acquire(timeout=ATTENTIVE):
-            if loop.is_closed():
-                break
-        if values:
-            return values[0]
-        raise next((error for error in errors if not isinstance(error, asyncio.CancelledError)), _closed())
-
-    def pages(self, source: AsyncGenerator[Page[T], None]) -> Generator[Page[T], None, None]:
-        """Yield what an asynchronous generator yields in the loop, and close it at the end, however that comes."""
-
-        async def following() -> Page[T] | None:
-            self._sources.add(source)
-            return await anext(source, None)
-
-        async def close() -> None:
-            self._sources.discard(source)
-            await source.aclose()
-
-        try:
-            while (page := self.run(following)) is not None:
-                yield page
-        finally:
-            # Refused where closing the client has closed it, and where the garbage collector comes by in the loop's own
-            # thread; then closing the client is going to.
-            with suppress(ConfigurationError):
-                self.run(close)
-
-
-class _Call(Generic[T]):
-    """One call into the loop. All but the attributes belongs to the loop's thread.
-
-    Attributes:
-        begun: It has begun.
-        over: It has begun and ended.
-    """
-
-    def __init__(
-        self, function: Callable[[], Awaitable[T]], running: "set[_Call[Any]]", is_open: Callable[[], bool]
-    ) -> None:
-        self.begun = False
-        self.over = False
-        self._function = function
-        self._running = running
-        self._is_open = is_open
-        self._scope: anyio.CancelScope | None = None
-        self._given_up = False
-        self._ended = asyncio.Event()
-
-    async def __call__(self) -> T:
-        self.begun = True
-        self._running.add(self)
-        try:
-            if not self._given_up and self._is_open():
-                with anyio.CancelScope() as self._scope:
-                    return await self._function()
-            raise _closed()
-        finally:
-            self._running.discard(self)
-            self.over = True
-            self._ended.set()
-
-    async def give_up(self) -> None:
-        """See to it that it never begins, or cancel it and return when it has ended."""
-        self._given_up = True
-        if self._scope is not None:
-            self._scope.cancel()
-            await self._ended.wait()
-
-
-def _closed() -> ConfigurationError:
-    return ConfigurationError("the client is closed", hint="use it as 'with BlockingClient() as client:'")
 
 
 class Listing(Generic[T]):
@@ -253,7 +41,7 @@ class Listing(Generic[T]):
         Raises:
             PaginationError: The chain of pages does not lead to an end.
         """
-        return self._loop.pages(self._paginator.pages(ahead=ahead))
+        return self._loop.follow(self._paginator.pages(ahead=ahead))
 
     def first(self) -> T | None:
         """Return the first item, or ``None`` when there is none; asks for no more pages than needed."""

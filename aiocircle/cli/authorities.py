@@ -12,12 +12,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from aiocircle.errors import ConfigurationError
+
 
 @cache
 def trusting() -> ssl.SSLContext:
-    """Return a context that trusts the system's authorities, or those of ``SSL_CERT_FILE``; the client is imported."""
+    """Return a context that trusts the system's authorities, or those of ``SSL_CERT_FILE``; the client is imported.
+
+    Raises:
+        ConfigurationError: ``SSLKEYLOGFILE`` names a file that cannot be written.
+    """
     with _reading_none():
-        context = ssl.create_default_context()
+        try:
+            context = ssl.create_default_context()
+        except OSError as error:
+            raise ConfigurationError(
+                f"the file that SSLKEYLOGFILE names cannot be written: {(error.strerror or '?').lower()}",
+                hint="the keys of connections are recorded there: name another, or none",
+            ) from None
         reading = threading.Thread(target=_read, args=(context,), daemon=True)
         reading.start()
         importlib.import_module("aiocircle.client")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from math import inf
+from textwrap import wrap
 from typing import Any
 
 from attrs import asdict, field, frozen
@@ -34,6 +35,8 @@ SCARCE = 0.2  # of a limit: less than that is left
 SHOWN_SHARERS = 10
 LABEL = 32  # columns
 NAME, NUMBER, RESET = 16, 8, 13  # columns
+INDENT = 13  # columns, of what stands behind a name
+TABLE = 77  # columns that a table may take
 
 Line = tuple[str, str]
 """A line and its style."""
@@ -81,11 +84,25 @@ class Window:
         """Return it as a row of a table."""
         figures = "".join(f" {_number(value):>{NUMBER}}" for value in (self.limit, self.used, self.remaining))
         name = f"{self.name[: NAME - 1]:{NAME}}"
-        reset = f"{'< ' if self.at_most and self.resets_in else ''}{_until(self.resets_in)}"
-        text = f"  {name}{figures}  {reset:{RESET}} {self.told_by}"
+        return f"  {name}{figures}  {self._reset:{RESET}} {self.told_by}", self._style
+
+    def sentence(self) -> Line:
+        """Return what matters most of it, which may be wrapped."""
+        limit = "" if self.limit is None else f" of {self.limit:,}"
+        parts = [f"limit{limit.removeprefix(' of')}" if self.remaining is None else f"{self.remaining:,}{limit} left"]
+        if self.resets_in is not None:
+            parts.append(f"resets {'' if self.resets_in <= 0 else 'in '}{self._reset}")
+        return f"  {self.name:{INDENT - 3}} {', '.join(parts)}", self._style
+
+    @property
+    def _reset(self) -> str:
+        return f"{'< ' if self.at_most and self.resets_in else ''}{_until(self.resets_in)}"
+
+    @property
+    def _style(self) -> str:
         if not self.limit or self.remaining is None:
-            return text, ""
-        return text, "red" if not self.remaining else "yellow" if self.remaining < SCARCE * self.limit else "green"
+            return ""
+        return "red" if not self.remaining else "yellow" if self.remaining < SCARCE * self.limit else "green"
 
 
 HEADING = (
@@ -119,14 +136,19 @@ class Told:
         windows = [asdict(window) for window in self.windows]
         return {**asdict(self.bucket), "quotas": windows, "told_by": self.families}
 
-    def lines(self, wall: float) -> Iterator[Line]:
-        """Yield everything for people, in 80 columns."""
+    def lines(self, wall: float, columns: int = TABLE) -> Iterator[Line]:
+        """Yield everything for people in so many columns."""
+        for text, style in self._lines(wall, narrow=columns < TABLE):
+            for line in wrap(text, max(columns, 2 * INDENT), subsequent_indent=" " * INDENT):
+                yield line, style
+
+    def _lines(self, wall: float, *, narrow: bool) -> Iterator[Line]:
         yield self.bucket.name, "bold"
         windows = self.windows
-        if windows:
+        if windows and not narrow:
             yield HEADING
         for window in windows:
-            yield window.line()
+            yield window.sentence() if narrow else window.line()
         if not windows:
             yield f"  {'host says':11}{NOTHING_TOLD}", ""
         bucket = self.bucket

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Optional
 
 from aiocircle.cli.exits import ExitCode
@@ -31,9 +31,14 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> ExitCode:
     """
     from aiocircle.cli.api import api  # noqa: PLC0415 -- what the script is made from: not before it is asked for
     from aiocircle.cli.app import app  # noqa: PLC0415
+    from aiocircle.cli.export import export  # noqa: PLC0415
+    from aiocircle.cli.operations import METHODS, every_operation  # noqa: PLC0415
+    from aiocircle.export.datasets import GROUPS, NAMES  # noqa: PLC0415
 
-    del app["api"]
-    app.command(_naming_operations(api), name="api")
+    for command, names in ((api, (*METHODS, *every_operation())), (export, (*GROUPS, *NAMES))):
+        name = command.__name__
+        del app[name]
+        app.command(_naming(command, names), name=name)
     script = app.generate_completion(prog_name="aiocircle", shell=shell)
     for generated, better in _EDITS[shell].items():
         script = script.replace(generated, better)
@@ -41,16 +46,15 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> ExitCode:
     return ExitCode.OK
 
 
-def _naming_operations(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
-    """Return a stand-in for the command whose first argument is one of the names that it takes."""
-    from aiocircle.cli.operations import METHODS, every_operation  # noqa: PLC0415
+def _naming(command: Callable[..., ExitCode], names: Sequence[str]) -> Callable[..., ExitCode]:
+    """Return a stand-in for a command whose first argument is one of the names that it takes."""
 
     @functools.wraps(command)
     def stand_in(*arguments: Any, **settings: Any) -> ExitCode:
         return command(*arguments, **settings)
 
-    names = Optional[Literal[(*METHODS, *every_operation())]]  # type: ignore[valid-type]  # noqa: UP045
+    named = Optional[Literal[tuple(names)]]  # type: ignore[valid-type]  # noqa: UP045
     first, *others = inspect.signature(command).parameters.values()
-    stand_in.__annotations__ = {**command.__annotations__, first.name: names}
-    stand_in.__signature__ = inspect.Signature([first.replace(annotation=names), *others])  # type: ignore[attr-defined]
+    stand_in.__annotations__ = {**command.__annotations__, first.name: named}
+    stand_in.__signature__ = inspect.Signature([first.replace(annotation=named), *others])  # type: ignore[attr-defined]
     return stand_in

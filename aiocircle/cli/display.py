@@ -96,11 +96,16 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    @property
+    def width(self) -> int:
+        """Columns that may be used."""
+        return self._console.width - MARGIN
+
     def show(self, lines: Iterable[tuple[str, str]]) -> None:
         """Draw these lines, each with its style."""
         texts = [Text(text.rstrip(), style=style, no_wrap=True) for text, style in lines]
         for one in texts:
-            one.truncate(self._console.width - MARGIN, overflow="ellipsis")
+            one.truncate(self.width, overflow="ellipsis")
         self._live.update(Group(*texts), refresh=True)
 
 

@@ -91,7 +91,7 @@ class Files:
     dry_run: Annotated[bool, _files("Print the names, fetch nothing.")] = False
     plan: Annotated[
         Path | None,
-        Parameter(help="Write to FILE what would be fetched; fetch nothing.", metavar="FILE", group=SELECTION),
+        Parameter(help="Only write to FILE what would be fetched.", metavar="FILE", group=SELECTION),
     ] = None
     planned: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one cancels, the second one ends at once, and neither takes longer than two seconds.
+"""Ctrl-C, SIGTERM, SIGHUP: the first one cancels, the second ends at once, and neither takes longer than two seconds.
 
 A write in a thread, or a name being resolved, cannot be cancelled. Since nothing unfinished ever stands under a final
 name, ending in the middle of one is safe, and a timer sees to it.
@@ -18,7 +18,7 @@ from typing import Any, Never
 from aiocircle.cli.exits import ExitCode
 
 PATIENCE = 1.6  # seconds for an orderly end; two are promised
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _heeded() -> list[signal.Signals]:
@@ -26,7 +26,7 @@ def _heeded() -> list[signal.Signals]:
 
 
 def interruptible() -> None:
-    """Make both signals a ``KeyboardInterrupt`` from here on: for work without a loop that has files to close."""
+    """Make all of them a ``KeyboardInterrupt`` from here on: for work without a loop that has files to close."""
     for number in _heeded():
         signal.signal(number, signal.default_int_handler)
 
@@ -72,5 +72,6 @@ def _end_soon() -> None:
 def _end_now(_signal: int = 0, _frame: FrameType | None = None) -> Never:
     terminal = next(filter(os.isatty, (2, 1)), None)
     if terminal is not None:
-        os.write(terminal, b"\x1b[?25h\n")  # a live display hides the cursor
+        with suppress(OSError):  # it may have been closed
+            os.write(terminal, b"\x1b[?25h\n")  # a live display hides the cursor
     os._exit(ExitCode.CANCELLED)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import attrs
@@ -16,7 +17,7 @@ from cyclopts import Parameter
 
 import aiocircle
 from aiocircle.cli import tables
-from aiocircle.cli.buckets import Line, Told
+from aiocircle.cli.buckets import TABLE, Line, Told
 from aiocircle.cli.exits import ExitCode, UsageError
 from aiocircle.cli.interrupts import run
 from aiocircle.cli.narrator import Narrator
@@ -194,11 +195,11 @@ class _Host:
         buckets = self.client.limiter.snapshot()
         return [Told(bucket, self.rate.quotas if len(buckets) == 1 else ()) for bucket in buckets]
 
-    def lines(self) -> Iterator[Line]:
-        """Yield everything for people."""
+    def lines(self, columns: int) -> Iterator[Line]:
+        """Yield everything for people in so many columns."""
         wall = time.time()
         for told in self.told():
-            yield from told.lines(wall)
+            yield from told.lines(wall, columns)
         if self.access.token is None:
             yield "  there is no token: the host was asked anonymously", "yellow"
         if self.problem:
@@ -226,7 +227,8 @@ def until_next(quotas: Sequence[QuotaState], interval: float | None) -> float:
 
 def _tell(host: _Host, output: Output) -> None:
     if not output.as_json:
-        for text, _style in host.lines():
+        columns = get_terminal_size().columns if tables.is_terminal() else TABLE
+        for text, _style in host.lines(columns):
             output.data(fit(text).rstrip())
         return
     for told in host.told():
@@ -258,7 +260,7 @@ async def _draw(host: _Host, interval: float | None) -> None:
             while not asking.done():
                 await host.refresh()
                 asked = f"  {'asked':11}{time.monotonic() - host.asked_at:.0f} s ago; Ctrl-C ends", "dim"
-                board.show([(fit(text), style) for text, style in (*host.lines(), asked)])
+                board.show([(fit(text), style) for text, style in (*host.lines(board.width), asked)])
                 await asyncio.sleep(REFRESH)
         await asking
     finally:

@@ -12,6 +12,7 @@ from aiocircle.cli.settings import FILES
 from aiocircle.download.records import Records
 from aiocircle.download.records import manifest as lines
 from aiocircle.download.replacing import replacing
+from aiocircle.download.stores import STDOUT
 
 
 def manifest(
@@ -25,7 +26,7 @@ def manifest(
     """Print a JSON object for every artifact in DIR: project, pipeline, job, node, address, size, SHA-256, times."""
     interruptible()
     with Records(directory) as records:
-        if output is None:
+        if output is None or str(output) == STDOUT:
             shown = Output()
             for line in lines(records):
                 shown.data(line)

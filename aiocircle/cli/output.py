@@ -68,6 +68,15 @@ class Output:
             text = text.replace(token.reveal(), HIDDEN)
         self.data(text)
 
+    def raw(self, content: bytes) -> None:
+        """Write what was asked for as it is."""
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            say_unwritable(error)
+            raise ReaderGoneError from None
+
     def note(self, line: str) -> None:
         """Write a line for the person who watches, unless they want none."""
         if not self.quiet:

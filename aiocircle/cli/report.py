@@ -7,9 +7,10 @@ from cyclopts import Parameter
 
 from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.interrupts import interruptible
-from aiocircle.cli.output import Output, binary
+from aiocircle.cli.output import Output, binary, fit
 from aiocircle.cli.settings import FILES, FLAT, USUAL_DISPLAY, Display
-from aiocircle.report import write_report
+from aiocircle.download.stores import STDOUT
+from aiocircle.report import render_report, write_report
 
 USUAL_OUTPUT = Path("report.html")
 
@@ -19,17 +20,22 @@ def report(
     /,
     *,
     output: Annotated[
-        Path, Parameter(help="File to write to (report.html).", group=FILES, metavar="FILE", alias="-o")
+        Path, Parameter(help="File to write to, or - (report.html).", group=FILES, metavar="FILE", alias="-o")
     ] = USUAL_OUTPUT,
     display: Annotated[Display, FLAT] = USUAL_DISPLAY,
 ) -> ExitCode:
     """Write an HTML page about the export or the download in DIR: one file, which works anywhere and asks nobody."""
     interruptible()
     shown = Output(quiet=display.quiet, as_json=display.as_json)
+    if str(output) == STDOUT:
+        shown.raw(render_report(directory).text)
+        return ExitCode.OK
     written = write_report(directory, output)
     sources = [name for name, there in (("export", written.has_export), ("download", written.has_download)) if there]
     if shown.as_json:
         shown.record("report", {"output": str(written.path), "size": written.size, "sources": sources})
     elif not shown.quiet:
-        shown.data(f"{written.path}: {binary(written.size)}, from {' and '.join(f'the {name}' for name in sources)}")
+        shown.data(
+            fit(f"{written.path}: {binary(written.size)}, from {' and '.join(f'the {name}' for name in sources)}")
+        )
     return ExitCode.OK

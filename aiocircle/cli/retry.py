@@ -21,7 +21,7 @@ from aiocircle.cli.settings import (
     find_access,
     more_than_zero,
 )
-from aiocircle.download.again import Missing, missing_in
+from aiocircle.download.missing import Missing, missing_in
 
 UNFINISHED = "the last download did not come to its end: "
 GOES_ON = f"{UNFINISHED}what it was to fetch is listed again, and what is missing fetched as well"

@@ -27,7 +27,7 @@ from cyclopts import (
 )
 
 import aiocircle
-from aiocircle.auth import find_token, parse_host
+from aiocircle.auth import find_token, home_of_user, parse_host
 from aiocircle.cli.exits import UsageError
 from aiocircle.cli.output import hide
 from aiocircle.errors import AuthenticationError, ConfigurationError, ForbiddenError, NotFoundError
@@ -65,6 +65,12 @@ def not_negative(_type: Any, value: float) -> None:
         raise ValueError("It must not be negative.")
 
 
+def finite(_type: Any, value: float) -> None:
+    """Refuse what no host comes to."""
+    if value == math.inf:
+        raise ValueError("It must have an end.")
+
+
 def _connection(text: str, **more: Any) -> Parameter:
     return Parameter(help=text, group=CONNECTION, **more)
 
@@ -75,6 +81,7 @@ class Connection:
 
     Attributes:
         host: The API's origin.
+        allow_http: Whether the token may travel unencrypted.
         token_file: A file with nothing but the token in it.
         auth: How the token is shown.
         connect_timeout: Seconds to have a connection.
@@ -85,6 +92,7 @@ class Connection:
     """
 
     host: Annotated[str | None, _connection("CircleCI Server's address (or CIRCLE_HOST).", metavar="URL")] = None
+    allow_http: Annotated[bool, _connection("Let the token travel unencrypted, by http.")] = False
     token_file: Annotated[Path | None, _connection("File with the token in it (or CIRCLE_TOKEN).", metavar="FILE")] = (
         None
     )
@@ -96,10 +104,11 @@ class Connection:
         float, _connection("Seconds to connect (10).", metavar="SECONDS", validator=with_an_end)
     ] = 10.0
     stall_timeout: Annotated[
-        float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=more_than_zero)
+        float, _connection("Seconds without a byte (60).", metavar="SECONDS", validator=with_an_end)
     ] = 60.0
     min_rate: Annotated[
-        float, _connection("Bytes a second that a file comes at (100).", metavar="B/S", validator=not_negative)
+        float,
+        _connection("Bytes a second that files come at (100).", metavar="B/S", validator=(not_negative, finite)),
     ] = 100.0
     retries: Annotated[
         int, _connection("Repetitions of a failed request (4).", metavar="N", validator=not_negative)
@@ -161,6 +170,7 @@ class Access:
         return aiocircle.Client(
             self.token,
             host=self.host,
+            allow_http=settings.allow_http,
             auth=settings.auth,
             timeouts=aiocircle.Timeouts(
                 connect=settings.connect_timeout, stall=settings.stall_timeout, min_rate=settings.min_rate
@@ -185,12 +195,14 @@ def find_access(settings: Connection, address_host: str | None = None) -> Access
         UsageError: The address and ``--host`` contradict each other.
         ConfigurationError: The host or the token is malformed, or the token would go to a host that nobody configured.
     """
-    if settings.host and address_host and parse_host(settings.host) != address_host:
+    plain = settings.allow_http
+    if settings.host and address_host and parse_host(settings.host, allow_http=plain) != address_host:
         raise UsageError(f"the address is one of {address_host}, and --host names another")
     given = settings.host or os.environ.get("CIRCLE_HOST")
-    configured = parse_host(given) if given else None
-    host = parse_host(address_host or configured or DEFAULT_HOST)
-    found = find_token(explicit=None, token_file=settings.token_file, environ=os.environ, home=Path.home(), host=host)
+    configured = parse_host(given, allow_http=plain) if given else None
+    host = parse_host(address_host or configured or DEFAULT_HOST, allow_http=plain)
+    home = home_of_user()
+    found = find_token(explicit=None, token_file=settings.token_file, environ=os.environ, home=home, host=host)
     if found is None:
         return Access(settings, host, None)
     if address_host and configured != host:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 GAP = "  "
 NOTHING = "-"
+NARROW = 60  # columns
 WIDEST = 10_000  # columns, more than any table has
 _MINUTE = 60
 _HOUR = 3600
@@ -102,8 +103,11 @@ def _drawn(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         table.add_column(title, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    # A row with an id is one line, which the terminal may wrap: an id folded in its column could not be copied.
-    console = Console(highlight=False, markup=False, emoji=False, width=WIDEST if "id" in titles else None)
+    # A row with an id is one line, which the terminal may wrap: an id folded in its column could not be copied. On a
+    # narrow terminal every row is: columns of a few letters could not be read.
+    console = Console(highlight=False, markup=False, emoji=False)
+    if "id" in titles or console.width < NARROW:
+        console.width = WIDEST
     with console.capture() as capture:
         console.print(table)
     return [line.rstrip() for line in capture.get().splitlines()]

@@ -10,7 +10,7 @@ from aiocircle.cli.exits import ExitCode
 from aiocircle.cli.interrupts import interruptible
 from aiocircle.cli.output import Output, binary, counted, fit
 from aiocircle.cli.settings import FLAT, USUAL_DISPLAY, Display
-from aiocircle.download.again import missing_in
+from aiocircle.download.missing import missing_in
 from aiocircle.download.verify import verify as verified
 
 HINT = "remove what differs; the same 'aiocircle download' fetches what is missing, 'aiocircle retry' what failed"

@@ -32,7 +32,7 @@ from aiocircle.download.outlet import Outlet
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.spool import Spool
-from aiocircle.download.stores import STDOUT, Announce, Chunks, Staged, explained
+from aiocircle.download.stores import STDOUT, Announce, Chunks, Staged, explained, has_directory
 from aiocircle.errors import StoreError
 from aiocircle.extras import load_zstd
 
@@ -79,7 +79,7 @@ class ArchiveStore(Spool):
         Raises:
             StoreError: It cannot be written, or another run is writing it.
         """
-        if self._final is not None and self._final.is_dir():
+        if self._final is not None and has_directory(self._final):
             raise StoreError(
                 f"{self.output}: a directory of that name is there", fatal=True, hint="choose another name"
             )

@@ -5,10 +5,11 @@ import os
 import re
 from pathlib import Path
 
+from aiocircle.auth import home_of_user
 from aiocircle.download.content_store import ContentStore
 from aiocircle.download.local_store import KEPT_PARENTS, LocalStore
 from aiocircle.download.paths import OWN_DIRECTORY
-from aiocircle.download.stores import STDOUT, Store
+from aiocircle.download.stores import STDOUT, Store, has_directory
 from aiocircle.errors import ConfigurationError, StoreError
 
 _BUCKET = re.compile(r"(s3|gs|az):/", re.IGNORECASE)  # with one slash it is a mistake, and no directory's name
@@ -54,7 +55,7 @@ def open_store(
         return ArchiveStore(output, sync=sync)
     if _OTHER_URL.match(output):
         raise ConfigurationError(f"{output!r}: files go to directories, archives, s3://, gs:// and az:// only")
-    if _OTHER_ARCHIVE.fullmatch(output) and not Path(output).is_dir():
+    if _OTHER_ARCHIVE.fullmatch(output) and not has_directory(output):
         hint = f"for a directory of that name write {output}/"
         raise ConfigurationError(f"{output}: archives are .tar, .tar.gz, .tgz, .tar.zst and .zip", hint=hint)
     directory = ContentStore if dedupe else LocalStore
@@ -86,7 +87,7 @@ def records_of(output: str, state: Path | None = None) -> Path:
     _check_named(output)
     if is_bucket(output):
         return state or state_of(output)
-    if is_archive(output) and not Path(output).is_dir():
+    if is_archive(output) and not has_directory(output):
         what = "standard output" if output == STDOUT else output
         hint = "'aiocircle download' writes the whole archive anew; tar and zip check what is in one"
         raise StoreError(f"{what}: an archive has no ledger", hint=hint)
@@ -102,9 +103,16 @@ def state_of(address: str) -> Path:
     """Return where the records and parts of a bucket lie, below ``$XDG_STATE_HOME`` or ``~/.local/state``.
 
     The same address at two endpoints is two buckets.
+
+    Raises:
+        ConfigurationError: There is neither.
     """
-    home = os.environ.get("XDG_STATE_HOME") or ""
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
+    base = Path(os.environ.get("XDG_STATE_HOME") or "")
+    if not base.is_absolute():
+        if (home := home_of_user()) is None:
+            problem = f"{address}: there is no home directory to keep records of it in"
+            raise ConfigurationError(problem, hint="set XDG_STATE_HOME to a directory for them")
+        base = home / ".local" / "state"
     others = [value for name in _OTHER_ENDPOINTS if (value := os.environ.get(name))]
     whole = "\n".join([address.rstrip("/"), *(os.environ.get(name, "") for name in _WHICH_ENDPOINT), *others])
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", address).strip("-")[:MOST_OF_A_NAME]

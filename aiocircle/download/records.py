@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from attrs import asdict, fields, frozen
 
 from aiocircle.download.outputs import records_of
+from aiocircle.download.stores import is_plain_file
 from aiocircle.errors import StoreError
 from aiocircle.given import check_path
 
@@ -178,7 +179,7 @@ class Records:
         self.path = records_of(str(output), state) / LEDGER
 
     def __enter__(self) -> Self:
-        if not self.path.is_file() or self.path.is_symlink():
+        if not is_plain_file(self.path):
             hint = "it holds what 'aiocircle download' has fetched; is the directory right?"
             raise StoreError(f"{self.path}: there is no ledger", hint=hint)
         # Without a log beside it the file is whole by itself, and can be read where nothing may be written.

@@ -52,11 +52,11 @@ class Spool:
         Raises:
             StoreError: It cannot be made or written to, or another run is using it.
         """
-        with explained(self.output, fatal=True):
+        with explained(str(self._own), fatal=True):
             self._own.mkdir(parents=True, exist_ok=True)
             own = os.open(self._own, DIRECTORY)
         try:
-            with explained(self.output, fatal=True):
+            with explained(str(self._own), fatal=True):
                 self._open_parts(own)
         except BaseException:
             self._close()

@@ -11,6 +11,7 @@ process, wherever the store keeps its files (`aiocircle.download.spool`).
 """
 
 import errno
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -186,6 +187,28 @@ def has_inode(path: Path, size: int, inode: int) -> bool:
     except OSError:
         return False
     return (found.st_size, found.st_ino) == (size, inode)
+
+
+def is_plain_file(path: Path) -> bool:
+    """Tell whether a file stands under a name, and no link to one.
+
+    Raises:
+        StoreError: This user may not know, or it can be no name.
+    """
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(f"{path}: {(error.strerror or type(error).__name__).lower()}") from None
+
+
+def has_directory(path: str | Path) -> bool:
+    """Tell whether a directory stands under a name. What may not be looked at is none: who opens it is told why."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
 
 
 @contextmanager

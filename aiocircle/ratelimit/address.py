@@ -40,7 +40,10 @@ def parse_store(text: str) -> StoreAddress:
     scheme, _, rest = text.strip().partition(":")
     scheme = scheme.lower()
     if scheme == "sqlite" and rest.strip("/"):
-        return StoreAddress(path=Path(rest.removeprefix("//")).expanduser())
+        try:
+            return StoreAddress(path=Path(rest.removeprefix("//")).expanduser())
+        except RuntimeError:
+            raise ConfigurationError(f"the limiter {text!r} lies in a home directory that is not known") from None
     if scheme in SERVERS and rest.startswith("//"):
         try:
             parts = urlsplit(text.strip())

@@ -110,7 +110,7 @@ class SQLiteStore:
             os.close(file)
         except OSError as error:
             raise ConfigurationError(
-                f"the limiter's file {self._path} cannot be used: {error.strerror}",
+                f"the limiter's file {self._path} cannot be used: {(error.strerror or '?').lower()}",
                 hint="name a file that this user may write, in a folder that exists: sqlite:limits.db",
             ) from None
         rows = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)

@@ -1,5 +1,5 @@
 """One HTML page from what an export or a download left in a directory, to be looked at."""
 
-from aiocircle.report.writing import write_report
+from aiocircle.report.writing import render_report, write_report
 
-__all__ = ["write_report"]
+__all__ = ["render_report", "write_report"]

@@ -19,6 +19,7 @@ from aiocircle._version import __version__
 from aiocircle.download.outputs import is_bucket, records_of
 from aiocircle.download.records import LEDGER
 from aiocircle.download.replacing import replacing
+from aiocircle.download.stores import is_plain_file
 from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.rows import RawRow
 from aiocircle.export.tables import TABLES
@@ -42,6 +43,21 @@ EXPORT = "export.sqlite"
 SCRIPTS: Final = ("dom.js", "scales.js", "plots.js", "bars.js", "timeline.js", "page.js")
 # Of JSON these occur in texts only. "<" begins "</script>" and "<!--"; the others end lines in older scripts.
 _ESCAPES: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+@frozen(kw_only=True)
+class Rendered:
+    """A report as it is written.
+
+    Attributes:
+        text: The page, in UTF-8.
+        has_export: It tells of an export.
+        has_download: It tells of a download.
+    """
+
+    text: bytes
+    has_export: bool
+    has_download: bool
 
 
 @frozen(kw_only=True)
@@ -74,20 +90,31 @@ def write_report(directory: str | Path, to: str | Path) -> Written:
         ConfigurationError: The package jinja2 is not there.
         StoreError: There is neither, one cannot be read, or the page cannot be written.
     """
-    check_path(directory, "the directory")
     check_path(to, "the page's file")
-    output, to = str(directory), Path(to)
+    page = render_report(directory)
+    with replacing(Path(to)) as file:
+        file.write(page.text)
+    return Written(path=Path(to), size=len(page.text), has_export=page.has_export, has_download=page.has_download)
+
+
+def render_report(directory: str | Path) -> Rendered:
+    """Return the page that ``write_report`` writes; blocks.
+
+    Raises:
+        ConfigurationError: The package jinja2 is not there.
+        StoreError: There is neither, or one cannot be read.
+    """
+    check_path(directory, "the directory")
+    output = str(directory)
     template = _template()
     own = records_of(output)
     export, ledger = own / EXPORT, own / LEDGER
-    found = [path for path in (export, ledger) if path.is_file() and not path.is_symlink()]
+    found = [path for path in (export, ledger) if is_plain_file(path)]
     if not found:
         hint = "give the directory that 'aiocircle export' or 'aiocircle download' wrote to (-o)"
         raise StoreError(f"{output}: there is neither an export nor a download", hint=hint)
     text = _render(template, _page(output, *((path if path in found else None) for path in (export, ledger))))
-    with replacing(to) as file:
-        file.write(text)
-    return Written(path=to, size=len(text), has_export=export in found, has_download=ledger in found)
+    return Rendered(text=text, has_export=export in found, has_download=ledger in found)
 
 
 def _page(output: str, export: Path | None, ledger: Path | None) -> Page:

@@ -64,3 +64,18 @@ def test_whatever_uses_a_context_of_aiohttps_own_trusts_nobody(environment: dict
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     usual, *others = result.stdout.split()
     assert others == [usual, "0", "True", "True", "True"]
+
+
+def test_who_cannot_record_keys_is_told_so_and_who_asks_nobody_is_not(
+    aiocircle: Run, host: str, tls: TLS, tmp_path: Path
+) -> None:
+    """Python opens the file that ``SSLKEYLOGFILE`` names with every context that it makes."""
+    impossible = {"SSL_CERT_FILE": str(tls.certificate), "SSLKEYLOGFILE": str(tmp_path / "missing/keys")}
+    download = ("download", SLUG, "--job", 1, "--host", host, "-o", "out")
+    refused = aiocircle(*download, **impossible)
+    assert refused.returncode == 7
+    assert "the file that SSLKEYLOGFILE names cannot be written: no such file or directory" in refused.stderr
+    assert aiocircle(*download, SSL_CERT_FILE=str(tls.certificate)).returncode == 0
+    for asking_nobody in (("verify", "out"), ("retry", "out"), ("completion", "bash")):
+        done = aiocircle(*asking_nobody, **impossible)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -47,6 +47,8 @@ def _job(simulator: Simulator) -> int:
         (["upload"], "upload"),
         (["completion", "tcsh"], "tcsh"),
         (["me", "--connect-timeout", "inf"], "have an end"),
+        (["me", "--stall-timeout", "inf"], "have an end"),
+        (["me", "--min-rate", "inf"], "have an end"),
         (["me", "--connect-timeout", "soon"], "into a number"),
         (["me", "--retries", "1.5"], "into a whole number"),
         (["me", "--host", ""], "must not be empty"),
@@ -122,6 +124,12 @@ def test_values_that_cannot_be_are_7(aiocircle: Run, arguments: list[str], varia
     _complains(aiocircle(*arguments, **variables), ExitCode.VALIDATION)
 
 
+def test_http_is_allowed_by_a_flag_and_whoever_forgets_it_is_told(aiocircle: Run) -> None:
+    command, variables = ("me", "--host", "http://ci.example", "--retries", 0), {"HTTP_PROXY": "http://127.0.0.1:1"}
+    _complains(aiocircle(*command, **variables), ExitCode.VALIDATION, "unencrypted", "--allow-http")
+    _complains(aiocircle(*command, "--allow-http", **variables), ExitCode.API, "no connection")
+
+
 def test_silence_is_8(aiocircle: Run, circleci: Simulator) -> None:
     circleci.faults.add("silence")
     result = aiocircle("me", "--host", circleci.url, "--stall-timeout", "0.3", "--retries", "0")
@@ -147,6 +155,40 @@ def test_an_output_that_cannot_be_is_1(aiocircle: Run, circleci: Simulator, tmp_
     (tmp_path / "file").write_text("in the way")
     result = aiocircle("download", SLUG, "--job", _job(circleci), "--host", circleci.url, "-o", "file")
     _complains(result, ExitCode.GENERAL)
+
+
+def test_without_a_home_directory_all_goes_on_that_needs_none(
+    aiocircle: Run, circleci: Simulator, tmp_path: Path
+) -> None:
+    """As in a container that runs under a number without a name."""
+    (tmp_path / "sitecustomize.py").write_text("import pwd\ndef getpwuid(_): raise KeyError\npwd.getpwuid = getpwuid\n")
+    homeless = {"PYTHONPATH": f"{Path(__file__).parents[2]}:{tmp_path}", "HOME": None, "CIRCLE_HOST": circleci.url}
+    assert aiocircle("me", **homeless).returncode == 0
+    assert aiocircle("download", SLUG, "--job", _job(circleci), "--dry-run", **homeless).returncode == 0
+    _complains(aiocircle("me", CIRCLE_TOKEN=None, **homeless), ExitCode.AUTH, "there is no token")
+    _complains(aiocircle("me", "--token-file", "~/t", **homeless), ExitCode.VALIDATION, "~/t cannot be read")
+    _complains(aiocircle("me", "--limiter=sqlite:~/x", **homeless), ExitCode.VALIDATION, "a home directory")
+    _complains(aiocircle("verify", "s3://b/p", **homeless), ExitCode.VALIDATION, "set XDG_STATE_HOME")
+
+
+def test_a_place_for_records_that_cannot_be_is_named(aiocircle: Run, circleci: Simulator) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
+    command = ("download", SLUG, "--job", _job(circleci), "--host", circleci.url, "-o", "s3://b/p")
+    _complains(aiocircle(*command, XDG_STATE_HOME="/dev/null", **keys), ExitCode.GENERAL, "/dev/null/aiocircle/s3-b-p-")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("verify",), ("retry",), ("manifest",), ("report",), ("download", SLUG, "--job", 1, "-o")],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize("name", ["x" * 5000, "x" * 5000 + ".tar"], ids=["directory", "archive"])
+def test_an_output_that_the_system_does_not_let_be_looked_at_is_1(
+    aiocircle: Run, circleci: Simulator, command: tuple[object, ...], name: str
+) -> None:
+    """Its name is too long, which shows as a directory does that this user may not enter."""
+    words = "an archive" if "download" not in command and "." in name else "file name too long"
+    _complains(aiocircle(*command, name, CIRCLE_HOST=circleci.url), ExitCode.GENERAL, words)
 
 
 def test_an_unexpected_exception_shows_its_traceback_only_when_asked(aiocircle: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of a run: an end within two seconds, nothing half-written, and a way to go on."""
+"""Ctrl-C, SIGTERM, SIGHUP in the middle of a run: an end within two seconds, nothing half-written, a way to go on."""
 
 import os
 import pty
@@ -68,7 +68,7 @@ def stalled(circleci_factory: CircleciFactory) -> tuple[Simulator, Job]:
     return simulator, job
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_cleanly_and_the_same_command_completes_it(
     start: Start, stalled: tuple[Simulator, Job], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -131,7 +131,7 @@ def test_an_interruption_before_the_first_answer_is_one_line(start: Start) -> No
 @pytest.mark.parametrize(
     "moment", ["cyclopts", "aiocircle.cli.me", "aiocircle.cli.asking", "aiocircle.client", "aiohttp"]
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_of_an_import_ends_it_and_is_one_line(
     environment: dict[str, str], moment: str, number: signal.Signals
 ) -> None:
@@ -152,7 +152,7 @@ def test_an_interruption_of_an_import_ends_it_and_is_one_line(
     assert (result.returncode, result.stdout, result.stderr) == (6, "", "aiocircle: stopped\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_was_ignored_from_the_start_is_ignored(
     start: Start, stalled: tuple[Simulator, Job], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -175,7 +175,7 @@ def test_what_was_ignored_from_the_start_is_ignored(
     assert _files(tmp_path / "out")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_at_the_very_end_leaves_the_status_as_it_is(
     environment: dict[str, str], number: signal.Signals
 ) -> None:

@@ -350,6 +350,7 @@ def test_the_manifest_tells_where_every_byte_comes_from(run: Run, simulator: Sim
     assert large["began"] <= large["ended"]
     file = tmp_path / "manifest.jsonl"
     assert run("manifest", out, "-o", file).stdout == ""
+    assert run("manifest", out, "-o", "-").stdout == file.read_text("utf-8")
     assert file.read_text() == done.stdout
     stored = b"".join(one.read_bytes() for one in (out / ".aiocircle").iterdir() if one.is_file())
     assert simulator.token.encode() not in stored

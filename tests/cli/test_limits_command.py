@@ -232,6 +232,33 @@ def test_the_host_is_asked_once_in_a_window_and_never_for_its_last_request(
     assert until_next(quotas, interval) == seconds
 
 
+def test_where_a_table_would_be_cut_it_is_sentences() -> None:
+    day = state(name="std/86400", limit=50_000, remaining=49_998, window=86_400.0, resets_in=72_000.0)
+    told = Told(bucket(day, state(name="x/1", window=1.0, resets_in=0.0), state(remaining=0)))
+    assert [line for line, _style in told.lines(0.0, columns=37)] == [
+        "https://circleci.com",
+        "  per second limit 600, resets now",
+        "  per minute 0 of 600 left, resets in",
+        "             41 s",
+        "  per day    49,998 of 50,000 left,",
+        "             resets in 20 h 00 min",
+        "  requests   1 sent, 0 under way, 0",
+        "             refusals",
+        "  waiting    nobody",
+    ]
+    assert list(told.lines(0.0, columns=-1))
+
+
+@pytest.mark.parametrize("watching", ["--once", "--watch"])
+def test_of_a_narrow_terminal_nothing_is_cut(on_terminal: Callable[..., str], host: Host, watching: str) -> None:
+    simulator = host({"second": 20, "hour": 5000})
+    end = {"interrupt_after": 7.0} if watching == "--watch" else {}
+    written = CONTROL.sub("", on_terminal(40, "limits", watching, "--host", simulator.url, **end))
+    assert "…" not in written
+    assert max(map(len, written.splitlines())) <= 40
+    assert "4,999 of 5,000 left, resets in < 1 h 00 min" in " ".join(written.split())
+
+
 def test_the_longest_lines_of_a_shared_budget_come_first() -> None:
     sharers = [Sharer(f"host {number:02}", number, number / 4) for number in range(12)]
     lines = shown(Told(bucket(waiting=0, processes=12, sharers=tuple(sharers))))

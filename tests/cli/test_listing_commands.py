@@ -206,6 +206,9 @@ def test_what_has_to_be_copied_is_in_one_piece_on_a_narrow_terminal(
     for columns in (80, 40):
         written = on_terminal(columns, "workflows", pipeline.id, "--host", circleci.url)
         assert str(pipeline.workflows[0].id) in written
+    written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_terminal(40, "pipelines", SLUG, "--host", circleci.url))
+    assert written.split()[:2] == ["number", "state"]
+    assert "Decoupled Ingestion System  octo" in written
 
 
 def test_json_comes_as_the_pages_do_and_a_reader_that_leaves_stops_the_listing(

@@ -45,11 +45,28 @@ def test_a_page_about_a_download_is_written_without_token_or_host(
     assert said["size"] == (tmp_path / "again.html").stat().st_size
 
 
+def test_a_page_goes_to_standard_output_where_that_is_named(aiocircle: Run, downloaded: Path, tmp_path: Path) -> None:
+    """As archives do; a file whose name is a dash is seldom what was meant."""
+    assert aiocircle("report", downloaded).returncode == 0
+    done = aiocircle("report", downloaded, "-o", "-", LANG="C", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout) > 50_000
+    assert done.stdout.startswith("<!doctype html>")
+    assert done.stdout.endswith("</html>")
+    assert not (tmp_path / "-").exists()
+
+
 def test_a_directory_that_has_nothing_to_tell_is_refused_in_a_sentence(aiocircle: Run, tmp_path: Path) -> None:
     done = aiocircle("report", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"aiocircle: {tmp_path}: there is neither an export nor a download\nhint: ")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_name_of_a_page_cannot_move_the_cursor(aiocircle: Run, downloaded: Path) -> None:
+    done = aiocircle("report", downloaded, "-o", "a\x1b[2Jb.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("a\\x1b[2Jb.html: ")
 
 
 @pytest.mark.parametrize(

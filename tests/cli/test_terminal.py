@@ -166,6 +166,8 @@ def test_bash_completes_commands_flags_and_choices(aiocircle: Run, environment: 
     assert {"getJob", "getJobArtifacts"} <= set(_completed(script, ["aiocircle", "api", "getJ"], environment))
     assert "GET" in _completed(script, ["aiocircle", "api", "GE"], environment)
     assert "--paginate" in _completed(script, ["aiocircle", "api", "--pag"], environment)
+    assert {"builds", "insights", "tests"} <= set(_completed(script, ["aiocircle", "export", ""], environment))
+    assert set(_completed(script, ["aiocircle", "export", "builds", "te"], environment)) == {"tests"}
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -42,7 +42,7 @@ def simulator(circleci_factory: Start) -> Simulator:
 def client(simulator: Simulator) -> Iterator[BlockingClient]:
     with BlockingClient(simulator.token, host=simulator.url) as client:
         yield client
-    assert not [thread for thread in threading.enumerate() if "portal" in thread.name]
+    assert not [thread for thread in threading.enumerate() if "loop" in thread.name]
 
 
 # --- values, listings, downloads -------------------------------------------------------------------------------------
@@ -377,6 +377,43 @@ def test_interruptions_at_any_moment_leave_a_client_that_works(simulator: Simula
     assert "destroyed" not in stderr
 
 
+def test_interruptions_while_it_opens_and_closes_leave_no_thread_and_a_client_that_works(simulator: Simulator) -> None:
+    process = script(
+        """
+        class Interrupted(BaseException):
+            pass
+
+        def interrupt(*_):
+            raise Interrupted
+
+        signal.signal(signal.SIGALRM, interrupt)
+        with BlockingClient(TOKEN, host=HOST) as client:  # an import that is interrupted is not ours to mend
+            client.users.me()
+        interrupted = 0
+        for step in range(400):
+            client = BlockingClient(TOKEN, host=HOST)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.00005 + 0.00005 * (step % 80))
+                with client:
+                    pass
+            except Interrupted:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            if step % 20 == 0:
+                with client:
+                    assert client.users.me().login
+            client.close()
+        print(interrupted > 20, threading.active_count())
+        """,
+        simulator,
+    )
+    stdout, stderr = process.communicate(timeout=40)
+    assert (process.returncode, stdout.split()) == (0, ["True", "1"]), stderr
+    assert "never" not in stderr
+    assert "Unclosed" not in stderr
+
+
 def test_a_client_left_open_does_not_keep_the_program_from_ending(simulator: Simulator) -> None:
     process = script(
         """
@@ -417,6 +454,40 @@ def test_a_forked_process_gets_an_error_instead_of_waiting_for_a_thread_that_it_
     assert stdout.splitlines() == [
         "the client is open in the process that this one was forked from, and its thread is there",
         "0 True",
+    ]
+
+
+def test_a_forked_process_ends_as_any_other_and_takes_nothing_from_the_one_that_it_came_from(
+    simulator: Simulator,
+) -> None:
+    """What it collected of the client waited for a thread, and took the connection off the loop of the other one."""
+    process = script(
+        """
+        import os, signal, sys
+        client = BlockingClient(TOKEN, host=HOST).open()
+        items = iter(client.artifacts.list("gh/acme/web", 7))
+        next(items)
+        child = os.fork()
+        if not child:
+            signal.alarm(5)
+            with BlockingClient(TOKEN, host=HOST) as own:
+                print(own.users.me().login != "", flush=True)
+            try:
+                client.open()
+            except Exception as error:
+                print(error, flush=True)
+            sys.exit(3)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), client.users.me().login != "", len(list(items)))
+        client.close()
+        """,
+        simulator,
+    )
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stderr) == (0, "")
+    assert stdout.splitlines() == [
+        "True",
+        "the client is open in the process that this one was forked from, and its thread is there",
+        "3 True 79",
     ]
 
 

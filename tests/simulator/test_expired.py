@@ -9,7 +9,7 @@ import pytest
 from raw_host import RawHost, reply
 
 from aiocircle import Client, DownloadOptions, ItemOutcome, Report, RetryPolicy
-from aiocircle.download.again import missing_in
+from aiocircle.download.missing import missing_in
 from aiocircle.download.pages import is_page_instead
 from aiocircle.errors import NotFoundError
 from aiocircle.testing import FakeArtifact, Simulator, World

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aiocircle import Client, DownloadOptions, ExportOptions, Plan, Selection
-from aiocircle.download.again import missing_in
+from aiocircle.download.missing import missing_in
 from aiocircle.errors import ConfigurationError
 from aiocircle.report import write_report
 

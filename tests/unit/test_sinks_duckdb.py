@@ -1,6 +1,7 @@
 """A database of DuckDB has the rows, typed, changes as a whole or not at all, and keeps what others added."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -246,9 +247,10 @@ def test_any_name_of_a_directory_will_do(tmp_path: Path, monkeypatch: pytest.Mon
     same(tmp_path / name, JOBS, rows_of(JOBS, 3))
 
 
-def test_the_one_name_that_duckdb_cannot_open_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="question mark") as caught:
-        DuckDB(tmp_path / "what?")
+@pytest.mark.parametrize(("name", "why"), [("what?", "question mark"), (os.fsdecode(b"\xff"), "no Unicode text")])
+def test_names_that_duckdb_cannot_open_are_refused_at_once(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why) as caught:
+        DuckDB(tmp_path / name)
     assert caught.value.hint == "choose another directory"
 
 

@@ -145,6 +145,7 @@ def test_a_project_is_three_segments_and_an_organisation_two_or_one() -> None:
     assert operation("/a/{org_slug}/b").fill({"org_slug": "gh/ac me"}) == "/a/gh/ac%20me/b"
     assert operation("/a/{org}").fill({"org": "gh/acme"}) == "/a/gh%2Facme"
     assert operation("/a/{org}/{number}").fill({"org": ID, "number": 7}) == f"/a/{ID}/7"
+    assert operation("/a/{name}").fill({"name": "half \ud800"}) == "/a/half%20%ED%A0%80"  # as JSON may have it
 
 
 @pytest.mark.parametrize(

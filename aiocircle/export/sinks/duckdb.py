@@ -92,9 +92,12 @@ class DuckDB(Finishing):
 
     def __init__(self, directory: str | Path, *, memory_mib: int = MEMORY_MIB, sync: bool = False) -> None:
         self._duckdb = load_extra("duckdb", what="writing a DuckDB database", extra="duckdb")
-        if "?" in str(Path(directory).absolute()):
+        whole = str(Path(directory).absolute())
+        is_text = whole == whole.encode(errors="replace").decode()
+        if "?" in whole or not is_text:
+            what = "has a question mark" if is_text else "is no Unicode text"
             raise ConfigurationError(
-                f"{directory}: DuckDB opens no file whose path has a question mark", hint="choose another directory"
+                f"{directory}: DuckDB opens no file whose path {what}", hint="choose another directory"
             )
         self._parts = Parts(Path(directory), "duckdb", sync=sync)
         self._path = Path(directory) / DATABASE
