@@ -9,7 +9,7 @@ import pytest
 from downloads import MIB, SLUG, expected, opened, surroundings, tree, world_of
 
 from aiocircle import Client, DownloadOptions, Report
-from aiocircle.download.again import missing_in
+from aiocircle.download.missing import missing_in
 from aiocircle.errors import StoreError
 from aiocircle.testing import FakeArtifact, World
 
