@@ -11,7 +11,8 @@ that were under way at that moment may or may not have been counted in it.
   asked. Then one probe. Requests that were sent before the stop and are refused after it do not lengthen it.
 * Cold start: two under way before the first answer of a route group, then eight, one more with each accepted answer.
   Where headers say nothing about bursts a pace feels the way up (``pace``).
-* A refusal that no exhausted quota explains is a limit nobody shows: the same pace takes over.
+* A refusal that no exhausted quota explains is a limit nobody shows, and so is one that only refusals show: the same
+  pace takes over.
 * An answer that is overdue is not waited for, or one request that hangs would hold up all others: a probe goes when a
   window has room for it and for all that is under way.
 
@@ -203,7 +204,7 @@ class Bucket:
             self.warm.append(ticket.group)
         for fact in facts.quotas:
             self._learn(ticket, fact, now, refused=refused)
-        self._forget_unseen(ticket.group, facts)
+        self._forget_unseen(ticket.group, facts, refused=refused)
         if refused:
             self._refuse(ticket, facts, now, jitter)
         else:
@@ -268,12 +269,14 @@ class Bucket:
             if group in quota.groups:
                 quota.remember(now)
 
-    def _forget_unseen(self, group: str, facts: RateFacts) -> None:
+    def _forget_unseen(self, group: str, facts: RateFacts, *, refused: bool) -> None:
         if self.spacing and group == self.spaced_group and facts.quotas:
             shown_whole = all(fact.remaining is not None for fact in facts.quotas)
             self.spacing_unseen += shown_whole
             if self.spacing_unseen >= UNSEEN_ANSWERS:
                 self.spacing = 0.0
+        if not facts.quotas and not refused:
+            self._forget_untold(group)
         if not facts.quotas or len(facts.quotas) == len(self.quotas):
             return
         shown = {name_of(fact) for fact in facts.quotas}
@@ -281,6 +284,11 @@ class Bucket:
             self.quotas[name].unseen += 1
             if self.quotas[name].unseen >= UNSEEN_ANSWERS:
                 del self.quotas[name]
+
+    def _forget_untold(self, group: str) -> None:
+        """Drop what only refusals show: no answer would ever grant anything of it again."""
+        for name in [name for name, quota in self.quotas.items() if not quota.granted and group in quota.groups]:
+            del self.quotas[name]
 
     def _accept(self, ticket: Ticket, facts: RateFacts, now: float) -> None:
         if self.pace:
@@ -306,8 +314,8 @@ class Bucket:
         if facts.backoff:
             backoff = min(BACKOFF_CAP, BACKOFF_FIRST * 2**self.failures)
             pause = max(pause, backoff * (1 - SPREAD + 2 * SPREAD * jitter))
-        unexplained = not any(fact.remaining == 0 for fact in facts.quotas)
-        if current and unexplained and self.metered and not facts.unavailable:
+        unexplained = not any(fact.remaining == 0 and self._explains(fact) for fact in facts.quotas)
+        if current and unexplained and not facts.unavailable:
             self._strike(now, now + (facts.pause or 0.0))
         if not current and facts.backoff and self.paused_until > now:
             return
@@ -316,6 +324,10 @@ class Bucket:
             self.failures += 1
             self.paused_at = now
         self.probation = True
+
+    def _explains(self, fact: QuotaFact) -> bool:
+        """Tell whether accepted answers show a quota too, in time; the first of all may be refused before any could."""
+        return self.quotas[name_of(fact)].granted or self.width <= COLD_WIDTH
 
     def _strike(self, now: float, until: float) -> None:
         """A refusal that no quota explains: a limit nobody shows. ``until`` is the end of the pause it asks for."""

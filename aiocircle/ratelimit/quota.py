@@ -84,6 +84,7 @@ class Quota:
     answered_at: float = 0.0
     shared_until: float = 0.0
     unseen: int = 0
+    granted: bool = False
     share: int = 1
     spent: int = 0
     groups: list[str] = field(factory=list)
@@ -114,6 +115,7 @@ class Quota:
             learnt_at=sent_at,
             floor_at=sent_at,
             answered_at=now,
+            granted=not refused,
             spent=1,
         )
 
@@ -210,6 +212,7 @@ class Quota:
             refused: The request was not accepted.
         """
         self.limit, self.unseen, self.answered_at, self.round_trip = fact.limit, 0, now, now - sent_at
+        self.granted = self.granted or not refused
         refilled = not refused and mark is not None and room >= mark.floor and mark.refills == self.refills
         if refilled and self.aligned and self.refills and now < self._not_over_before():
             return  # the host counts late: what it shows was true before requests that it had answered

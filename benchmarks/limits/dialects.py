@@ -18,6 +18,7 @@ __all__ = [
     "kong",
     "late_epoch",
     "old_kong",
+    "refusals_only",
     "triple",
     "two_systems",
 ]
@@ -129,6 +130,15 @@ def late_epoch(counters: Sequence[Counter], now: float, refused: bool) -> Header
 def hidden(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
     """Nothing but ``Retry-After`` on a refusal."""
     return _retry_after(math.ceil(_tightest(counters, now).reset(now)), refused)
+
+
+def refusals_only(render: Render) -> Render:
+    """Return what tells the same as another, on refusals only."""
+
+    def of_refusal(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
+        return render(counters, now, refused) if refused else []
+
+    return of_refusal
 
 
 def two_systems(counters: Sequence[Counter], now: float, refused: bool) -> Headers:

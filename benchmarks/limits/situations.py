@@ -11,6 +11,7 @@ from benchmarks.limits.policies import Bucket, Server, Tamper
 
 __all__ = [
     "ROUTE",
+    "WORKERS",
     "Build",
     "Counters",
     "Load",

@@ -9,6 +9,7 @@ from benchmarks.limits.dialects import (
     kong,
     late_epoch,
     old_kong,
+    refusals_only,
     triple,
     two_systems,
 )
@@ -144,6 +145,18 @@ _FAULTS = (
     situation("no headers, 50/s, far", "hidden", one(fixed((50, SECOND)), hidden), 1500, 1, rtt=FAR),
     situation("no headers, 300/min", "hidden", one(fixed((300, MINUTE)), hidden), 800, 60),
     situation("no headers, bare 429", "hidden", one(fixed((20, SECOND)), hidden, tamper=without_retry_after), 590, 1),
+    situation("headers on refusals only, 20/s", "hidden", one(fixed((20, SECOND)), refusals_only(kong)), 590, 1),
+    situation(
+        "headers on refusals only, 50/s, far", "hidden", one(fixed((50, SECOND)), refusals_only(kong)), 1500, 1, rtt=FAR
+    ),
+    situation("headers on refusals only, 300/min", "hidden", one(fixed((300, MINUTE)), refusals_only(kong)), 800, 60),
+    situation(
+        "headers on refusals only, 60/10s",
+        "hidden",
+        one(fixed((60, 10.0), aligned=False), refusals_only(draft6)),
+        590,
+        10,
+    ),
     situation("burst guard 30/s in 1000/min", "burst", one(fixed((1000, MINUTE)), guard=(30, 1.0)), 2500, 60),
     situation(
         "burst guard 10/s in 300/min, far", "burst", one(fixed((300, MINUTE)), guard=(10, 1.0)), 700, 60, rtt=FAR

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -11,11 +12,12 @@ from attrs import evolve
 from aiocircle.ratelimit.pace import RISK
 from benchmarks.limits import optimum
 from benchmarks.limits.clients import AioCircle
-from benchmarks.limits.dialects import hidden
+from benchmarks.limits.dialects import Render, draft6, hidden, kong, refusals_only
 from benchmarks.limits.measure import measure
 from benchmarks.limits.policies import Server
 from benchmarks.limits.situations import (
     ROUTE,
+    WORKERS,
     Counters,
     Situation,
     fixed,
@@ -46,6 +48,7 @@ def test_nothing_is_refused_where_headers_suffice(situation: Situation, seed: in
 
 
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("render", [hidden, refusals_only(kong), refusals_only(draft6)], ids=["", "told", "draft6"])
 @pytest.mark.parametrize(
     ("counters", "rate", "requests"),
     [
@@ -58,15 +61,26 @@ def test_nothing_is_refused_where_headers_suffice(situation: Situation, seed: in
     ids=["10/s", "40/s", "100/s", "40/s, sliding", "600/min"],
 )
 def test_a_limit_that_nobody_shows_costs_few_refusals_and_is_used_then(
-    counters: Counters, rate: float, requests: int, seed: int
+    counters: Counters, rate: float, requests: int, render: Render, seed: int
 ) -> None:
-    situation = situation_of("hidden", "hidden", one(counters, hidden), requests, 1, rtt=0.05)
+    situation = situation_of("hidden", "hidden", one(counters, render), requests, 1, rtt=0.05)
     trial = hold(situation, seed, AioCircle)
     assert sum(attempt.status == 429 for attempt in trial.tries) <= 2 * RISK
     accepted = sorted(attempt.arrived for attempt in trial.tries if attempt.status == 200)
     later = accepted[requests // 2 :]
     assert len(accepted) == requests
     assert len(later) / (later[-1] - later[0]) >= 0.8 * rate
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("render", [hidden, refusals_only(kong)], ids=["", "told"])
+@pytest.mark.parametrize("rate", [5, 20, 100])
+def test_a_host_of_files_that_shows_no_limit_before_it_is_met_loses_none(rate: int, render: Render, seed: int) -> None:
+    situation = situation_of("files", "hidden", one(fixed((rate, 1.0)), render), 40 * rate, 1, rtt=0.1)
+    figures = measure(hold(situation, seed, partial(AioCircle, metered=False)))
+    assert (figures.lost, figures.stalled) == (0, "")
+    assert figures.refusals <= 2 * WORKERS
+    assert figures.speed >= 0.5
 
 
 # The judge itself.
