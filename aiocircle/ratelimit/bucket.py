@@ -203,7 +203,10 @@ class Bucket:
         if ticket.group not in self.warm:
             self.warm.append(ticket.group)
         for fact in facts.quotas:
-            self._learn(ticket, fact, now, refused=refused)
+            if fact.remaining is None:
+                self._space(ticket.group, fact, facts)
+            else:
+                self._learn(ticket, fact, fact.remaining, now, refused=refused)
         self._forget_unseen(ticket.group, facts, refused=refused)
         if refused:
             self._refuse(ticket, facts, now, jitter)
@@ -230,18 +233,26 @@ class Bucket:
             if self.cold[group] <= 0:
                 del self.cold[group]
 
-    def _learn(self, ticket: Ticket, fact: QuotaFact, now: float, *, refused: bool) -> None:
-        if fact.remaining is None:
-            if fact.limit and fact.window:
-                self.spacing = max(self.spacing, fact.window / fact.limit)
-                self.spaced_group, self.spacing_unseen = ticket.group, 0
+    def _space(self, group: str, fact: QuotaFact, facts: RateFacts) -> None:
+        """Let requests of a limit go evenly, since nothing tells what is left of it.
+
+        Not of a long window beside others: of several named policies a host may show but the one that is nearest
+        exhaustion (draft 11, B.3.1), and then enough is left of this one.
+        """
+        if not fact.limit or not fact.window:
             return
+        others = any(other.system == "policy" and other.remaining is not None for other in facts.quotas)
+        if not (others and fact.system == "policy" and fact.window > BURST_BLIND_WINDOW):
+            self.spacing = max(self.spacing, fact.window / fact.limit)
+            self.spaced_group, self.spacing_unseen = group, 0
+
+    def _learn(self, ticket: Ticket, fact: QuotaFact, room: int, now: float, *, refused: bool) -> None:
         name = name_of(fact)
         quota = self.quotas.get(name)
         if quota is None:
             quota = self.quotas[name] = Quota.first(
                 fact,
-                fact.remaining,
+                room,
                 answered_at_send=ticket.answered_at_send,
                 sent_at=ticket.sent_at,
                 sent=self.sent,
@@ -252,7 +263,7 @@ class Bucket:
         else:
             quota.learn(
                 fact,
-                fact.remaining,
+                room,
                 ticket.marks.get(name),
                 answered_at_send=ticket.answered_at_send,
                 alone=ticket.alone,
@@ -275,12 +286,15 @@ class Bucket:
             self.spacing_unseen += shown_whole
             if self.spacing_unseen >= UNSEEN_ANSWERS:
                 self.spacing = 0.0
-        if not facts.quotas and not refused:
-            self._forget_untold(group)
-        if not facts.quotas or len(facts.quotas) == len(self.quotas):
+        if not facts.quotas:
+            if not refused:
+                self._forget_untold(group)
             return
-        shown = {name_of(fact) for fact in facts.quotas}
-        for name in [name for name, quota in self.quotas.items() if name not in shown and group in quota.groups]:
+        told = [fact for fact in facts.quotas if fact.remaining is not None]
+        if len(told) == len(self.quotas):
+            return
+        names = {name_of(fact) for fact in told}
+        for name in [name for name, quota in self.quotas.items() if name not in names and group in quota.groups]:
             self.quotas[name].unseen += 1
             if self.quotas[name].unseen >= UNSEEN_ANSWERS:
                 del self.quotas[name]

@@ -17,6 +17,7 @@ __all__ = [
     "hidden",
     "kong",
     "late_epoch",
+    "nearest",
     "old_kong",
     "refusals_only",
     "triple",
@@ -99,6 +100,18 @@ def draft8(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
         ("RateLimit-Policy", ", ".join(policies)),
         ("RateLimit", ", ".join(quotas)),
         *_retry_after(longest, refused),
+    ]
+
+
+def nearest(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
+    """All policies, and what is left of the one nearest exhaustion, as the draft's appendix B.3.1 has it."""
+    tightest = _tightest(counters, now)
+    reset = math.ceil(tightest.reset(now))
+    policies = [f'"{counter.window:g}s";q={counter.limit(now)};w={counter.window:g}' for counter in counters]
+    return [
+        ("RateLimit-Policy", ", ".join(policies)),
+        ("RateLimit", f'"{tightest.window:g}s";r={tightest.left(now)};t={reset}'),
+        *_retry_after(reset, refused),
     ]
 
 

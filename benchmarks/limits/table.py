@@ -8,6 +8,7 @@ from benchmarks.limits.dialects import (
     hidden,
     kong,
     late_epoch,
+    nearest,
     old_kong,
     refusals_only,
     triple,
@@ -86,6 +87,24 @@ _SEVERAL = (
         "usable",
         one(fixed((10, SECOND), (400, MINUTE), (20_000, HOUR), (100_000, DAY))),
         1500,
+        60,
+    ),
+    situation(
+        "policies, nearest shown, 20/s 300/min", "usable", one(fixed((20, SECOND), (300, MINUTE)), nearest), 1400, 60
+    ),
+    situation(
+        "policies, nearest shown, 50/s 1000/min, far",
+        "usable",
+        one(fixed((50, SECOND), (1000, MINUTE)), nearest),
+        3500,
+        60,
+        rtt=FAR,
+    ),
+    situation(
+        "policies, nearest shown, 300/min 5000/h",
+        "usable",
+        one(fixed((300, MINUTE), (5000, HOUR)), nearest),
+        1000,
         60,
     ),
     situation("two systems, policy lower", "usable", one(fixed((60, 10.0), (90, 10.0)), two_systems), 870, 10),

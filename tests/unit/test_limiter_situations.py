@@ -31,6 +31,7 @@ from benchmarks.limits.table import SITUATIONS
 from benchmarks.limits.trial import hold
 
 USABLE = [situation for situation in SITUATIONS if "usable" in situation.tags]
+NEAREST = [situation for situation in SITUATIONS if "nearest shown" in situation.name]
 
 
 def shortened(situation: Situation, most: int = 400) -> Situation:
@@ -81,6 +82,11 @@ def test_a_host_of_files_that_shows_no_limit_before_it_is_met_loses_none(rate: i
     assert (figures.lost, figures.stalled) == (0, "")
     assert figures.refusals <= 2 * WORKERS
     assert figures.speed >= 0.5
+
+
+@pytest.mark.parametrize("situation", NEAREST, ids=[situation.name for situation in NEAREST])
+def test_policies_that_are_not_nearest_exhaustion_slow_nothing_down(situation: Situation) -> None:
+    assert measure(hold(situation, 0, AioCircle)).speed >= 0.95
 
 
 # The judge itself.
