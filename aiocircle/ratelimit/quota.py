@@ -232,6 +232,9 @@ class Quota:
             self.earliest = max(self.earliest, sent_at)
             reset = _reset_of(fact)
             end = now + reset
+            if refused and not room and sent_at >= self.begun_by + self.most_length:
+                # too early: these windows begin by a clock, and not with the request that seemed to open them
+                self.aligned, self.least_length, self.most_length = True, 0.0, NEVER
             self.latest = end if refused and not room else min(self.latest, end)
             self.not_before = max(self.not_before, sent_at + reset - ROUNDED)
             self.spent += not refused

@@ -12,7 +12,7 @@ from attrs import evolve
 from aiocircle.ratelimit.pace import RISK
 from benchmarks.limits import optimum
 from benchmarks.limits.clients import AioCircle
-from benchmarks.limits.dialects import Render, draft6, hidden, kong, refusals_only
+from benchmarks.limits.dialects import Render, draft6, epoch, hidden, kong, refusals_only
 from benchmarks.limits.measure import measure
 from benchmarks.limits.policies import Server
 from benchmarks.limits.situations import (
@@ -87,6 +87,15 @@ def test_a_host_of_files_that_shows_no_limit_before_it_is_met_loses_none(rate: i
 @pytest.mark.parametrize("situation", NEAREST, ids=[situation.name for situation in NEAREST])
 def test_policies_that_are_not_nearest_exhaustion_slow_nothing_down(situation: Situation) -> None:
     assert measure(hold(situation, 0, AioCircle)).speed >= 0.95
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("window", [1.0, 2.0])
+def test_windows_of_untold_length_that_begin_by_a_clock_cost_one_refusal(window: float, seed: int) -> None:
+    situation = situation_of("clock", "", one(fixed((20, window)), epoch), 600, window)
+    figures = measure(hold(situation, seed, AioCircle))
+    assert figures.refusals <= 1
+    assert figures.speed >= 0.9
 
 
 # The judge itself.
