@@ -171,7 +171,8 @@ def test_gzip_gives_the_same_bytes_again(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_a_table_has_one_file_whatever_its_compression(tmp_path: Path, kind: str) -> None:
     (tmp_path / f"schedules.{kind}.bak").touch()
-    for compression, suffix in ((None, ""), ("gzip", ".gz"), ("zstd", ".zst"), (None, "")):
+    given: tuple[tuple[Compression | None, str], ...] = ((None, ""), ("gzip", ".gz"), ("zstd", ".zst"), (None, ""))
+    for compression, suffix in given:
         with open_sink(kind, tmp_path, compression=compression) as sink:
             sink.begin(SCHEDULES)
         assert {one.name for one in tmp_path.iterdir()} == {f"schedules.{kind}{suffix}", f"schedules.{kind}.bak"}
