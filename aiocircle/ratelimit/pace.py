@@ -14,7 +14,8 @@ no more than a second has more than the one before. To pass a rate is to risk th
 3. *Hold.* That strike, and each further one, puts the rate just below what was accepted, for long.
 
 Where a strike asks for a long pause, a long window was used up and not a rate passed: what was accepted between two of
-them is its quota, the time between them its length. Beyond the least that the quota can be, few go at a time.
+them is its quota, the time between them its length. Beyond the least that the quota can be, few go at a time. Others
+may have used some of it, so now and then a window is asked for more, until it refuses.
 
 Sources: TCP's slow start and CUBIC's approach to where it struck; RFC 7661, for who sends little; botocore's adaptive
 mode, which never holds.
@@ -38,25 +39,39 @@ SECOND = 1.0
 LUMP = 0.004  # seconds: what may leave together, since timers are no finer
 LONG_PAUSE = 3.0  # seconds; who asks for so much has a long window
 BEYOND = 3  # under way where a window's quota may be used up
+MOST_REST = 32  # windows
 SHORTER = 0.9  # of its length: so much less is no error of measurement
 
 
 @define(eq=False)
 class LongWindow:
-    """A window that only its refusals show: its ``quota`` and ``period``, zero while unknown, and what is ``used``."""
+    """A window that only its refusals show: its ``quota`` and ``period``, zero while unknown, and what is ``used``.
+
+    Whether it grants more than that is tried one by one, in windows that open from ``tried_from`` on; after each trial
+    that fails, ``rest`` of them pass without.
+    """
 
     quota: int = 0
     period: float = 0.0
     opened: float = -1.0
     used: int = 0
+    tried_from: float = 0.0
+    rest: int = 1
 
     def ready_at(self, in_flight: int) -> float:
         """Return when the next request may leave; 0: at once, ``NEVER``: after an answer."""
         if not self.quota or self.used + in_flight < self.quota:
             return 0.0
+        if self.period and in_flight:
+            return NEVER
         if self.period:
-            return NEVER if in_flight else self.opened + self.period
+            return 0.0 if self.is_tried else self.opened + self.period
         return NEVER if in_flight >= BEYOND else 0.0
+
+    @property
+    def is_tried(self) -> bool:
+        """More than the quota is asked of this window."""
+        return self.opened >= self.tried_from
 
     def accept(self, now: float) -> None:
         """Count an accepted answer."""
@@ -64,19 +79,38 @@ class LongWindow:
             self.opened += self.period * ((now - self.opened) // self.period)
             self.used = 0
         self.used += 1
+        if self.period and self.used > self.quota:
+            self.quota, self.rest = self.used, 1
 
     def strike(self, now: float, until: float) -> bool:
         """Learn from a refusal, and tell whether it was this window's."""
+        is_long = until - now >= LONG_PAUSE
         if self.period and self.used >= self.quota:
-            self.period = until - self.opened  # its end was waited for, and had not come
-        elif until - now < LONG_PAUSE:
+            if now >= self.opened + self.period:  # its end was waited for, and had not come
+                self._measure(until)
+            else:
+                self._leave_alone(until)
+                if not is_long:
+                    return True
+        elif not is_long:
             return False
-        else:
+        elif self.used or self.opened < 0:  # else it was used up before, and tells no more of itself
             if self.opened >= 0 and (not self.period or until - self.opened < SHORTER * self.period):
-                self.period = until - self.opened
+                self._measure(until)
+            elif self.period:
+                self.tried_from = until  # others may have used a part of it
             self.quota = max(1, self.used if self.period else max(self.quota, self.used))
         self.opened, self.used = until, 0
         return True
+
+    def _measure(self, end: float) -> None:
+        self.period = end - self.opened
+        self.tried_from = end + self.period
+
+    def _leave_alone(self, until: float) -> None:
+        """Let windows pass without a trial, twice as many as the last time."""
+        self.rest = min(2 * self.rest, MOST_REST)
+        self.tried_from = max(until, self.opened + self.period) + (self.rest - 1) * self.period
 
 
 @define(eq=False)

@@ -21,6 +21,7 @@ from benchmarks.limits.situations import (
     many,
     moving,
     now_and_then,
+    once,
     one,
     situation,
     sliding_counter,
@@ -157,6 +158,13 @@ _MOVING = (
         one(fixed((20, SECOND)), foreign=now_and_then(16, 5, 15, 600)),
         400,
         1,
+    ),
+    situation(
+        "another takes 290 of 300/min once, no headers",
+        "foreign",
+        one(fixed((300, MINUTE)), hidden, foreign=once(290, MINUTE)),
+        3000,
+        60,
     ),
 )
 _FAULTS = (
