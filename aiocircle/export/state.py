@@ -281,7 +281,7 @@ class State:
             self._database.many("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
 
     def parts(self, table: Table, day: int) -> list[tuple[str, ...]]:
-        """Return the projects of a table's rows, and so many characters of their dates; empty where one has none."""
+        """Return the owners of a table's rows, and so many characters of their dates; empty where one has none."""
         return self._database.run(f"SELECT DISTINCT {_parts(table, day)} FROM {quoted(table.name)}")  # noqa: S608
 
     def rows(self, table: Table, *, newer_than: int = 0, day: int = 0) -> Iterator[Batch]:
@@ -351,7 +351,7 @@ class State:
 def _parts(table: Table, day: int) -> str:
     """Return the columns that a table is divided by, with so many characters of the date."""
     date = f", coalesce(substr({quoted(table.date)}, 1, {day}), '')" if table.date is not None else ""
-    return quoted(table.owner) + date
+    return f"coalesce({quoted(table.owner)}, ''){date}"
 
 
 def _on_moved(table: Table) -> str:
