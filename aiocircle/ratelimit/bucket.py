@@ -8,7 +8,7 @@ that were under way at that moment may or may not have been counted in it.
 
 * Each window has a ledger of its own (``quota``); credit and times are the strictest of all.
 * Refusals (429, and 503) stop the whole bucket for as long as was asked, or for a growing time where nothing was
-  asked. Then one probe. Requests that were sent before the stop and are refused after it do not lengthen it.
+  asked, or that was not enough several times. Then one probe. Requests that were sent before the stop and are refused after it do not lengthen it.
 * Cold start: two under way before the first answer of a route group, then eight, one more with each accepted answer.
   Where headers say nothing about bursts a pace feels the way up (``pace``).
 * A refusal that no exhausted quota explains is a limit nobody shows, and so is one that only refusals show: the same
@@ -33,6 +33,7 @@ FIRST_WIDTH = 8
 BURST_BLIND_WINDOW = 10.0  # seconds; a longer window tells nothing about bursts inside it
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
+BELIEVED = 4  # probes refused in a row after as long as the host asked for: from then on it does not know when
 OVERDUE = 1.0  # seconds after the last request left for which answers are waited for when only they can tell
 SPREAD = 0.2  # a backoff without the host's word is spread by this share, so that clients do not return together
 UNSEEN_ANSWERS = 3  # a quota missing from so many answers that do carry others is gone
@@ -325,7 +326,7 @@ class Bucket:
         self.refused += 1
         current = ticket.sent_at > self.paused_at
         pause = facts.pause or 0.0
-        if facts.backoff:
+        if facts.backoff or self.failures >= BELIEVED:
             backoff = min(BACKOFF_CAP, BACKOFF_FIRST * 2**self.failures)
             pause = max(pause, backoff * (1 - SPREAD + 2 * SPREAD * jitter))
         unexplained = not any(fact.remaining == 0 and self._explains(fact) for fact in facts.quotas)
