@@ -8,7 +8,8 @@ that were under way at that moment may or may not have been counted in it.
 
 * Each window has a ledger of its own (``quota``); credit and times are the strictest of all.
 * Refusals (429, and 503) stop the whole bucket for as long as was asked, or for a growing time where nothing was
-  asked, or that was not enough several times. Then one probe. Requests that were sent before the stop and are refused after it do not lengthen it.
+  asked, or where that was not enough several times. Then one probe. Requests that were sent before the stop and are
+  refused after it do not lengthen it.
 * Cold start: two under way before the first answer of a route group, then eight, one more with each accepted answer.
   Where headers say nothing about bursts a pace feels the way up (``pace``).
 * A refusal that no exhausted quota explains is a limit nobody shows, and so is one that only refusals show: the same
