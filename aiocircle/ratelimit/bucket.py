@@ -349,5 +349,6 @@ class Bucket:
         """A refusal that no quota explains: a limit nobody shows. ``until`` is the end of the pause it asks for."""
         if self.pace is None:
             self.pace = Pace(NEVER if not self.answered else max(1.0, self.width))
-        self.pace.strike(now, until)
+        shown = any(quota.granted for quota in self.quotas.values())  # and with it what others use
+        self.pace.strike(now, until, others=not shown)
         self.width = min(self.width, FIRST_WIDTH)

@@ -10,7 +10,8 @@ no more than a second has more than the one before. To pass a rate is to risk th
    little has tried little.
 2. *Approach.* While the rate grew fast, the last second accepted up to twice the limit, partly in the window before. So
    the first refusal (a *strike*) puts the rate well below that, and it grows by ``APPROACH`` a second: the next strike
-   costs few, and what the last second accepted is then the limit, but for little.
+   costs few, and what the last second accepted is then the limit, but for little. Before a second has passed nobody
+   knows what others had of the window: the rate falls, and the search goes on.
 3. *Hold.* That strike, and each further one, puts the rate just below what was accepted, for long.
 
 Where a strike asks for a long pause, a long window was used up and not a rate passed: what was accepted between two of
@@ -33,6 +34,7 @@ RISK = 10  # requests under way
 APPROACH = 0.02  # of the rate, each second
 BACK_FAR = 0.7  # of what the last second accepted, after fast growth
 BACK = 0.9  # the same, after slow growth
+PUSH, PUSH_AGAIN = 2.0, 1.5  # times what the last second accepted: the search goes no further, at first and later
 SLOWEST = 0.5  # requests a second
 HOLD = 180.0  # seconds without growth; doubled by each further strike
 SECOND = 1.0
@@ -124,6 +126,9 @@ class Pace:
         held_until: The rate does not grow before.
         next_at: When the next request may leave, as far as the rate is concerned.
         since_strike: Answers accepted since the last strike.
+        base: Below this much, and what ``push`` allows beside it, the search goes on.
+        push: Times what the last second accepted.
+        began: When the first answer was accepted.
         accepted: When answers of the last second were.
         window: What refusals told of a long window.
     """
@@ -134,6 +139,9 @@ class Pace:
     held_until: float = 0.0
     next_at: float = 0.0
     since_strike: int = 0
+    base: float = START
+    push: float = PUSH
+    began: float | None = None
     accepted: list[float] = field(factory=list)
     window: LongWindow = field(factory=LongWindow)
 
@@ -155,25 +163,30 @@ class Pace:
         """
         self.window.accept(now)
         self.since_strike += 1
+        self.began = now if self.began is None else self.began
         self.accepted.append(now)
         recent = self._recent(now)
         if now >= self.held_until:
-            self.rate = max(self.rate, min(self.rate + self._step(in_flight), START + 2 * recent))
+            self.rate = max(self.rate, min(self.rate + self._step(in_flight), self.base + self.push * recent))
 
-    def strike(self, now: float, until: float) -> None:
+    def strike(self, now: float, until: float, *, others: bool = True) -> None:
         """Learn from a refusal: go on below the rate, or within the window, that it met.
 
         Args:
             now: When it arrived.
             until: The end of the pause that it asks for; ``now`` if it asks for none.
+            others: Somebody else may have used a part of what was granted.
         """
-        self.strikes += 1
+        is_windows = self.window.strike(now, until)
+        is_early = others and not self.strikes and self.began is not None and now < self.began + SECOND
+        self.strikes += is_windows or not is_early
         # Without any accepted answer since the last strike it is that one's window still.
-        if not self.window.strike(now, until) and self.since_strike:
+        if not is_windows and self.since_strike:
             back = BACK if self.falls else BACK_FAR
             self.rate = max(SLOWEST, back * min(self.rate, float(self._recent(now))))
             self.held_until = now + HOLD * 2.0 ** (self.falls - 1) if self.falls else 0.0
-            self.falls += 1
+            self.falls += not is_early
+            self.base, self.push = (SLOWEST, PUSH_AGAIN) if is_early else (self.base, self.push)
         self.since_strike = 0
         self.next_at = now + 1 / self.rate
 

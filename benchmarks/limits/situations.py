@@ -180,11 +180,11 @@ def now_and_then(rate: float, on: float, off: float, seconds: float) -> Callable
     return foreign
 
 
-def once(requests: int, window: float) -> Callable[[float, Random], list[float]]:
-    """Return someone who sends so many at the beginning of the fifth window."""
+def once(requests: int, window: float, place: int) -> Callable[[float, Random], list[float]]:
+    """Return someone who sends so many at the beginning of a window; number 0 is the one that is open at the start."""
 
     def foreign(start: float, random: Random) -> list[float]:  # noqa: ARG001 - as the others are called
-        begin = (start // window + 5) * window
+        begin = (start // window + place) * window
         return [begin + number / 10_000 for number in range(requests)]
 
     return foreign

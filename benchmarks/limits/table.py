@@ -162,7 +162,7 @@ _MOVING = (
     situation(
         "another takes 290 of 300/min once, no headers",
         "foreign",
-        one(fixed((300, MINUTE)), hidden, foreign=once(290, MINUTE)),
+        one(fixed((300, MINUTE)), hidden, foreign=once(290, MINUTE, 5)),
         3000,
         60,
     ),
@@ -172,6 +172,13 @@ _FAULTS = (
     situation("no headers, 50/s, far", "hidden", one(fixed((50, SECOND)), hidden), 1500, 1, rtt=FAR),
     situation("no headers, 300/min", "hidden", one(fixed((300, MINUTE)), hidden), 800, 60),
     situation("no headers, bare 429", "hidden", one(fixed((20, SECOND)), hidden, tamper=without_retry_after), 590, 1),
+    situation(
+        "no headers, 20/s, another had 18 before",
+        "hidden",
+        one(fixed((20, SECOND)), hidden, foreign=once(18, SECOND, 0)),
+        590,
+        1,
+    ),
     situation("headers on refusals only, 20/s", "hidden", one(fixed((20, SECOND)), refusals_only(kong)), 590, 1),
     situation(
         "headers on refusals only, 50/s, far", "hidden", one(fixed((50, SECOND)), refusals_only(kong)), 1500, 1, rtt=FAR

@@ -21,6 +21,7 @@ from benchmarks.limits.situations import (
     Counters,
     Situation,
     fixed,
+    once,
     one,
     sliding_counter,
     sliding_log,
@@ -71,6 +72,15 @@ def test_a_limit_that_nobody_shows_costs_few_refusals_and_is_used_then(
     later = accepted[requests // 2 :]
     assert len(accepted) == requests
     assert len(later) / (later[-1] - later[0]) >= 0.8 * rate
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("taken", [10, 15, 19])
+def test_what_others_had_of_the_first_window_is_not_taken_for_the_limit(taken: int, seed: int) -> None:
+    build = one(fixed((20, 1.0)), hidden, foreign=once(taken, 1.0, 0))
+    figures = measure(hold(situation_of("hidden", "hidden", build, 590, 1), seed, AioCircle))
+    assert figures.speed >= 0.65
+    assert figures.refusals <= RISK
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -50,6 +50,19 @@ def test_the_first_strike_falls_far_and_what_follows_nears_the_limit_slowly() ->
     assert fallen < pace.rate < 1.05 * fallen
 
 
+def test_before_a_second_has_passed_a_strike_does_not_end_the_search_for_others_may_have_had_a_part() -> None:
+    pace = Pace()
+    accept(pace, 0.0, 0.1, 2)
+    pace.strike(0.2, until=1.0)
+    assert pace.rate < 2
+    begin = 1.0
+    while pace.rate < 20 and begin < 20:
+        accept(pace, begin, 1.0, round(pace.rate))
+        begin += 1
+    assert 20 <= pace.rate < 40, "more than was accepted, by little"
+    assert begin < 10
+
+
 def test_the_second_strike_stays_just_below_what_was_accepted_and_holds_it() -> None:
     pace = struck()
     for second in range(5, 25):
