@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aiocircle.response import Response as Response
     from aiocircle.retry import RetryPolicy as RetryPolicy
     from aiocircle.slugs import ProjectSlug as ProjectSlug
-    from aiocircle.transport import Timeouts as Timeouts
+    from aiocircle.timeouts import Timeouts as Timeouts
     from aiocircle.unset import UNSET as UNSET
 
 _HOMES = {
@@ -61,7 +61,7 @@ _HOMES = {
     "aiocircle.response": "Response",
     "aiocircle.retry": "RetryPolicy",
     "aiocircle.slugs": "ProjectSlug",
-    "aiocircle.transport": "Timeouts",
+    "aiocircle.timeouts": "Timeouts",
     "aiocircle.unset": "UNSET",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

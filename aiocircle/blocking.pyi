@@ -76,7 +76,7 @@ from aiocircle.ratelimit.snapshot import BucketSnapshot
 from aiocircle.resource import Slug
 from aiocircle.response import Response
 from aiocircle.retry import RetryPolicy
-from aiocircle.transport import Timeouts
+from aiocircle.timeouts import Timeouts
 from aiocircle.unset import Unset
 
 T = TypeVar("T")

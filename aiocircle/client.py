@@ -22,6 +22,7 @@ from aiocircle.api.namespaces import Namespaces
 from aiocircle.auth import AuthScheme, Token, TokenScope, budget_identity, find_token, parse_host
 from aiocircle.clock import Clock, SystemClock
 from aiocircle.crawl.selection import Selection, Slugs, Which, check_alone, selected
+from aiocircle.credentials import Credentials
 from aiocircle.download.again import Again, Missing, missing_in
 from aiocircle.download.artifacts import Artifacts
 from aiocircle.download.downloader import Download
@@ -36,7 +37,8 @@ from aiocircle.ratelimit.limiter import RateLimiter
 from aiocircle.response import Call, Response
 from aiocircle.retry import RetryPolicy
 from aiocircle.session import JSON, Session
-from aiocircle.transport import Timeouts, Transport
+from aiocircle.timeouts import Timeouts
+from aiocircle.transport import Transport
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -146,9 +148,7 @@ class Client(Namespaces):
             Transport(self._given_session, proxies=self._proxies, reach=reach, ssl_context=self._ssl_context),
             limiter,
             origin=self.host,
-            token=self._token,
-            scheme=self._scheme,
-            scope=self._scope,
+            credentials=Credentials(self._token, self._scheme, self._scope),
             policy=self._retry,
             timeouts=self._timeouts,
             max_wait=self._max_wait,

@@ -21,9 +21,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aiocircle.addresses import origin_named, parse_address
-from aiocircle.auth import AuthScheme, Token, TokenScope
 from aiocircle.clock import Clock
 from aiocircle.codec import parse_json
+from aiocircle.credentials import Credentials
 from aiocircle.errors import (
     APIError,
     ConfigurationError,
@@ -33,16 +33,18 @@ from aiocircle.errors import (
     UnsafeAddressError,
 )
 from aiocircle.events import DeprecationNoticed, Event, EventHandler, RequestSent, Retried, kinds_of
+from aiocircle.failures import NEARBY_HINT
 from aiocircle.nearby import Reach
 from aiocircle.operation import IDEMPOTENT_METHODS
 from aiocircle.ratelimit.facts import RateFacts
 from aiocircle.ratelimit.limiter import Permit, RateLimiter, Route
-from aiocircle.redaction import redact, safe_url
+from aiocircle.redaction import safe_url
 from aiocircle.refusals import REDIRECTS, refusal_of
 from aiocircle.request import FILE_HEADERS, USER_AGENT, Request
 from aiocircle.response import Response
 from aiocircle.retry import Failure, RetryPolicy, is_refusal
-from aiocircle.transport import NEARBY_HINT, Answer, Timeouts, Transport
+from aiocircle.timeouts import Timeouts
+from aiocircle.transport import Answer, Transport
 from aiocircle.wire import json_value, query_text
 
 logger = logging.getLogger("aiocircle")
@@ -75,9 +77,7 @@ class Session:
         transport: How requests are sent.
         limiter: Whose turn it is.
         origin: The API's origin, ``https://circleci.com``.
-        token: The credential, or ``None`` for public projects.
-        scheme: How the token is shown.
-        scope: Who may see it.
+        credentials: The token, and who may see it.
         policy: How often and how long a request is repeated.
         timeouts: Time limits.
         max_wait: Seconds: the longest standstill of the rate limit to sit out.
@@ -92,9 +92,7 @@ class Session:
         limiter: RateLimiter,
         *,
         origin: str,
-        token: Token | None,
-        scheme: AuthScheme,
-        scope: TokenScope,
+        credentials: Credentials,
         policy: RetryPolicy,
         timeouts: Timeouts,
         max_wait: float,
@@ -107,9 +105,7 @@ class Session:
         self.limiter = limiter
         self.origin = origin
         self._home = origin_named(URL(origin))
-        self._token = token
-        self._scheme = scheme
-        self._scope = scope
+        self._credentials = credentials
         self._policy = policy
         self._timeouts = timeouts
         self._max_wait = max_wait
@@ -117,8 +113,6 @@ class Session:
         self.emit = on_event
         self._kinds = kinds_of(on_event)
         self._noticed: set[str] = set()
-        self._file_headers: dict[str, Mapping[str, str]] = {}  # those for files differ by their host only
-        self._credentials_of: dict[tuple[str, str | None, int | None], dict[str, str]] = {}
 
     def adapted(self, *, policy: RetryPolicy, timeouts: Timeouts, max_wait: float) -> "Session":
         """Return a session with other settings, which shares everything else with this one."""
@@ -231,7 +225,7 @@ class Session:
             if is_text:
                 value = body.decode("utf-8", "replace")
             elif body.strip():
-                value = parse_json(body, what=request.operation, hide=self._hide)
+                value = parse_json(body, what=request.operation, hide=self._credentials.hide)
             return Response(
                 status=answer.status,
                 headers=CIMultiDict(answer.headers),  # which, unlike theirs, can be copied and pickled
@@ -306,8 +300,8 @@ class Session:
             answer.tries = tries.failures + tries.refusals
             if 200 <= answer.status < 300 or (more and answer.status == UNSATISFIABLE):  # noqa: PLR2004 -- HTTP's successes
                 return await consume(answer)
-            shown = not request.anonymous and bool(self._credentials(request.url))
-            raise await refusal_of(request, answer, authenticated=shown, wall=self.clock.wall(), hide=self._hide)
+            shown, hide = self._credentials.are_shown(request), self._credentials.hide
+            raise await refusal_of(request, answer, authenticated=shown, wall=self.clock.wall(), hide=hide)
         finally:
             answer.close()
 
@@ -348,7 +342,7 @@ class Session:
             answer = await self._transport.open(
                 request.method,
                 url,
-                headers=self._headers(request, origin, url),
+                headers=self._credentials.headers(request, origin),
                 body=request.body,
                 timeouts=self._timeouts,
                 bulk=request.bulk,
@@ -373,23 +367,6 @@ class Session:
             url = safe_url(str(request.url))
             self.emit(RequestSent(method=request.method, url=url, status=status, seconds=seconds))
 
-    def _headers(self, request: Request, origin: str, url: URL) -> Mapping[str, str]:
-        if request.anonymous:
-            return request.headers
-        if request.headers is not FILE_HEADERS:
-            return {**request.headers, **self._credentials(url)}
-        headers = self._file_headers.get(origin)
-        if headers is None:
-            headers = self._file_headers[origin] = {**request.headers, **self._credentials(url)}
-        return headers
-
-    def _credentials(self, url: URL) -> dict[str, str]:
-        origin = url.scheme, url.raw_host, url.port
-        if origin not in self._credentials_of:
-            allowed = self._scope.allows(url.scheme, url.raw_host or "", url.port)
-            self._credentials_of[origin] = self._scheme.headers(self._token) if allowed else {}
-        return self._credentials_of[origin]
-
     def _next_delay(self, request: Request, failure: Failure, tries: _Tries) -> float | None:
         if is_refusal(failure):
             tries.refusals += 1
@@ -405,14 +382,12 @@ class Session:
             random=random.random(),  # noqa: S311 -- spreads retries, keeps no secret
         )
 
-    def _hide(self, text: str) -> str:
-        return redact(text, *(() if self._token is None else (self._token,)))
-
     def _notice_deprecation(self, request: Request, answer: Answer) -> None:
         deprecation, sunset = answer.headers.get("Deprecation"), answer.headers.get("Sunset")
         if (deprecation or sunset) and request.operation not in self._noticed:
             self._noticed.add(request.operation)
-            deprecation, sunset = deprecation and self._hide(deprecation), sunset and self._hide(sunset)
+            hide = self._credentials.hide
+            deprecation, sunset = deprecation and hide(deprecation), sunset and hide(sunset)
             logger.warning(
                 "%s is going to be removed (deprecation: %s, sunset: %s)", request.operation, deprecation, sunset
             )

@@ -1,16 +1,10 @@
-"""The one place that touches aiohttp's client: send one request, get one answer, and name what went wrong.
+"""The one place that touches aiohttp's client: send one request, get one answer.
 
 No redirect is followed here, nothing is repeated, nothing waits for a budget; that is the session's work. What leaves
-this module as an exception is ours: aiohttp's own carry the request's headers, the token among them, in ``repr`` and
-``args``.
+this module as an exception is ours (`aiocircle.failures`).
 """
 
 import asyncio
-import errno
-import math
-import os
-import re
-import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,68 +12,22 @@ from typing import Self
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
-from attrs import field, frozen, validators
 from yarl import URL
 
 from aiocircle.bulk.connections import Connections
 from aiocircle.bulk.inflow import Inflow
-from aiocircle.bulk.line import DripError, OverrunError, Reply
-from aiocircle.errors import (
-    AioCircleError,
-    ConnectError,
-    DeadlineError,
-    InterruptedBodyError,
-    TransportError,
-    UnsafeAddressError,
-    closed_in_use,
-)
-from aiocircle.hosts import normal_host
+from aiocircle.bulk.line import DripError, Reply
+from aiocircle.errors import TransportError, closed_in_use
+from aiocircle.failures import named_failure
 from aiocircle.nearby import Reach
-from aiocircle.proxies import PROXY_HINT, Proxies
+from aiocircle.proxies import Proxies
 from aiocircle.ratelimit.facts import RateFacts
-from aiocircle.resolver import NearbyAddressError, Resolver
+from aiocircle.resolver import Resolver
+from aiocircle.timeouts import Timeouts
 
 READ_BUFFER = 256 * 1024  # bytes a connection may receive ahead of its reader
 DRAIN_LIMIT = 16 * 1024  # bytes worth reading to keep a connection
 DRAIN_SECONDS = 1.0  # worth waiting for them; a new connection costs less than that
-NEARBY_HINT = "whoever wrote the address may want this machine to ask for what only it can have; look at the address"
-TLS_HINT = "is there a proxy or a portal in between? a private authority is trusted by SSL_CERT_FILE"
-PLAIN_HINT = "does it speak http without TLS? then its address begins with http://"
-FIRST_SERVER_ERROR = 500
-_TLS_WORDS = re.compile(r"([^] ][^]]*) \(_ssl\.c:\d+\)$")  # behind "[SSL: A_NAME] "
-CONNECT_HINTS = {
-    errno.EMFILE: "allow more open files (ulimit -n) or fewer at a time (--concurrency)",
-    errno.ENFILE: "this machine has no open files left; end other programs, or use a lower --concurrency",
-    errno.ECONNREFUSED: "nobody listens there: is the host's address right, and is it up?",
-    errno.EHOSTUNREACH: "is this machine connected to the network that the host is in?",
-    errno.ENETUNREACH: "is this machine connected to the network?",
-    socket.EAI_NONAME: "is the host's name right, and can this machine resolve names?",
-    socket.EAI_AGAIN: "can this machine resolve names at the moment?",
-}
-
-
-_FINITE = validators.lt(math.inf)  # timers of the event loop take no more
-
-
-@frozen(kw_only=True, cache_hash=True)
-class Timeouts:
-    """Time limits in seconds.
-
-    Attributes:
-        connect: To have a connection: name, TCP and TLS together.
-        stall: Without a single byte arriving.
-        min_rate: Bytes a second, not seconds: a body that comes more slowly than that for ``stall`` seconds is given
-            up like one that does not come at all. Only time in which its bytes are waited for counts; 0 is for no such
-            limit. The default is what no line that can be used falls short of, and what a host that drips on
-            purpose does.
-        total: For an API request as a whole, waiting for the rate limit not counted. Bodies of artifacts have no such
-            limit.
-    """
-
-    connect: float = field(default=10.0, validator=(validators.gt(0), _FINITE))
-    stall: float = field(default=60.0, validator=(validators.gt(0), _FINITE))
-    min_rate: float = field(default=100.0, validator=(validators.ge(0), _FINITE))
-    total: float = field(default=120.0, validator=(validators.gt(0), _FINITE))
 
 
 class Answer:
@@ -141,7 +89,7 @@ class Answer:
         try:
             yield
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            failure = _translate(error, self._host, self._timeouts)
+            failure = named_failure(error, self._host, self._timeouts)
         else:
             return
         raise failure
@@ -157,7 +105,7 @@ class Answer:
             response = self._response
             return await (response.chunk() if isinstance(response, Reply) else self._paced(response.content))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            failure = _translate(error, self._host, self._timeouts)
+            failure = named_failure(error, self._host, self._timeouts)
         raise failure  # outside of the handler, so that no context keeps aiohttp's error, and its headers, alive
 
     async def _paced(self, content: aiohttp.StreamReader) -> bytes:
@@ -188,7 +136,7 @@ class Answer:
                     parts.append(chunk)
                     size += len(chunk)
         except TimeoutError as error:
-            failure = _translate(error, self._host, self._timeouts)
+            failure = named_failure(error, self._host, self._timeouts)
         else:
             return b"".join(parts)
         raise failure
@@ -306,9 +254,9 @@ class Transport:
                 proxy_headers=None if proxy is None else proxy.credentials,
             )
         except _SentOnceError as error:
-            failure = _translate(error.reason, url.host or "", timeouts)
+            failure = named_failure(error.reason, url.host or "", timeouts)
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-            failure = _translate(error, url.host or "", timeouts)
+            failure = named_failure(error, url.host or "", timeouts)
         else:
             return Answer(response, url.host or "", timeouts)
         if proxy is not None and failure.hint is None and isinstance(failure, TransportError):
@@ -341,73 +289,3 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         failure = _SentOnceError(error)
     raise failure
-
-
-def _translate(error: Exception, host: str, timeouts: Timeouts) -> AioCircleError:  # noqa: C901, PLR0911, PLR0912 -- a table
-    """Name a failure of aiohttp in our words. The order is from the special to the general."""
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            return DeadlineError(f"no connection to {host} within {timeouts.connect:g} s")
-        case DripError():
-            slow = f"{host} sent less than {timeouts.min_rate:g} bytes a second for {timeouts.stall:g} s"
-            return DeadlineError(slow, hint="if the line is that slow, use a lower --concurrency or --min-rate")
-        case aiohttp.SocketTimeoutError():
-            return DeadlineError(f"{host} sent nothing for {timeouts.stall:g} s")
-        case TimeoutError():
-            return DeadlineError(f"{host} did not answer completely within {timeouts.total:g} s")
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            words = _ssl_words(error)
-            return ConnectError(
-                f"no secure connection to {_whom(error, host)}: {words}",
-                permanent=_is_verification(error),
-                hint=PLAIN_HINT if words == "WRONG_VERSION_NUMBER" else TLS_HINT,
-            )
-        case aiohttp.ClientConnectorError(os_error=NearbyAddressError() as refused):
-            return UnsafeAddressError(str(refused), hint=NEARBY_HINT)
-        case aiohttp.ClientHttpProxyError():
-            why = f"no connection to {host}: the proxy on the way there refuses it ({error.status})"
-            return ConnectError(why, permanent=error.status < FIRST_SERVER_ERROR, hint=PROXY_HINT)
-        case aiohttp.ClientConnectorError():
-            whom = _whom(error, host)
-            hint = CONNECT_HINTS.get(error.os_error.errno or 0) if whom == host else PROXY_HINT
-            return ConnectError(f"no connection to {whom}: {_os_words(error.os_error)}", hint=hint)
-        case OverrunError():
-            return InterruptedBodyError(f"{host} sent more bytes than it had announced")
-        case aiohttp.ClientPayloadError():
-            return InterruptedBodyError(f"the body from {host} ended before its announced end")
-        case aiohttp.ServerDisconnectedError():
-            return TransportError(f"{host} closed the connection without an answer")
-        case aiohttp.InvalidURL() | ValueError():
-            return UnsafeAddressError("the address is not one that can be asked for")
-        case aiohttp.ClientResponseError() | HttpProcessingError():
-            return TransportError(f"{host} answered something that is not HTTP")
-        case OSError():
-            return InterruptedBodyError(f"the connection to {host} broke: {_os_words(error)}")
-        case _:
-            return TransportError(f"the exchange with {host} failed ({type(error).__name__})")
-
-
-def _whom(error: aiohttp.ClientConnectorError, host: str) -> str:
-    """Return whom there is no connection to. That it is a proxy, only some of aiohttp's errors say by their class."""
-    is_proxy = isinstance(error, aiohttp.ClientProxyConnectionError) or normal_host(error.host) != normal_host(host)
-    return f"the proxy on the way to {host}" if is_proxy else host
-
-
-def _os_words(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return "the name does not resolve"
-    if in_tls := _TLS_WORDS.search(error.strerror or ""):  # its number is OpenSSL's, and would be another error's
-        return in_tls[1]
-    # asyncio puts an address of its own making behind the system's words, and has none for a TLS that is cut short.
-    number = errno.ECONNRESET if isinstance(error, ConnectionResetError) else error.errno
-    return (os.strerror(number) if number else error.strerror or str(error) or type(error).__name__).lower()
-
-
-def _ssl_words(error: Exception) -> str:
-    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    return getattr(inner, "verify_message", None) or getattr(inner, "reason", None) or type(inner).__name__
-
-
-def _is_verification(error: Exception) -> bool:
-    inner = getattr(error, "certificate_error", None)
-    return isinstance(inner, ssl.SSLCertVerificationError)

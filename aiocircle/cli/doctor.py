@@ -160,7 +160,8 @@ async def _artifact_host(access: Access) -> Finding:
     from yarl import URL  # noqa: PLC0415 -- comes with the client
 
     from aiocircle.proxies import Proxies  # noqa: PLC0415
-    from aiocircle.transport import Timeouts, Transport  # noqa: PLC0415
+    from aiocircle.timeouts import Timeouts  # noqa: PLC0415
+    from aiocircle.transport import Transport  # noqa: PLC0415
 
     origin = ARTIFACT_HOST if access.host == DEFAULT_HOST else access.host
     timeouts = Timeouts(connect=access.settings.connect_timeout, stall=access.settings.stall_timeout)

@@ -5,6 +5,10 @@ limit (`aiocircle.download.width`) and that connections are free, the file is cu
 seconds, and each further connection gets the next one. Who is done with a segment gets another, so they are always the
 next ones in the file, and not far ahead of what is complete from the beginning.
 
+Before the head has brought its segment, it is known whether the others help. If they do not, it goes on to the end of
+the file, and what they have brought is given up: to go on by one of theirs, which has hardly come up to speed, would
+cost more than those bytes.
+
 The part on the disk grows from its beginning only, as ever: how long it is tells how far it got, its digest is that of
 its bytes in order, and a kill leaves what the next run continues. The bytes of a segment lie *aside* until their turn
 comes, in a file without a name. No kill can leave it, nothing can take it for anything, and what is lost with it are a
@@ -175,6 +179,8 @@ class Ranges:
 
     def fill(self) -> None:
         """Have as many connections as are aimed at."""
+        if self._aim == 1 and self._segments and self.at < self._limit:
+            self._drop_from(0)  # they win nothing, and the head has come up to speed
         self._tell()
         while 1 < self._aim > self._connections and self.reserve.free > 0 and self._may_claim():
             segment = self._claim()
@@ -253,7 +259,7 @@ class Ranges:
     def _may_claim(self) -> bool:
         """Tell whether there is a segment to ask for; the first one cuts what the head brings."""
         if self._limit == self.size and not self._segments:
-            limit = self.at + self.reserve.segment(self.size - self.at)
+            limit = self.at + self.reserve.head(self.size - self.at)
             if limit < self.size:
                 self._limit = self._next = limit
         return self._next < self.size
@@ -304,9 +310,11 @@ class Ranges:
         def open_aside() -> None:  # in the thread, since whoever is cancelled meanwhile gets no result
             segment.descriptor = self.aside()
 
-        async def put_aside(piece: memoryview, is_sure: bool) -> bool:
+        def begun() -> None:
             self.flowing += not segment.flows
             segment.flows = True
+
+        async def put_aside(piece: memoryview, is_sure: bool) -> bool:
             if segment.received + len(piece) > segment.stop - segment.start:
                 raise InterruptedBodyError(TOO_MUCH)
             self.reserve.arrived(len(piece))
@@ -319,7 +327,7 @@ class Ranges:
 
         await self.hop(open_aside)
         wanted = Kept(have=segment.start, validator=self.validator, size=self.size, stop=segment.stop)
-        await self._ask(wanted, put_aside)
+        await self._ask(wanted, put_aside, begun)
         if segment.received != segment.stop - segment.start:
             raise InterruptedBodyError(TOO_LITTLE)
         self._ready(segment)
@@ -328,10 +336,15 @@ class Ranges:
         segment.ready = segment.received
         self._tell()
 
-    async def _ask(self, wanted: Kept, take_in: Callable[[memoryview, bool], Awaitable[bool]]) -> None:
+    async def _ask(
+        self,
+        wanted: Kept,
+        take_in: Callable[[memoryview, bool], Awaitable[bool]],
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
         """Ask for a range and give its bytes to ``take_in``, and whether it is sure already that they are right.
 
-        It need not wait for more when ``take_in`` says so.
+        It need not wait for more when ``take_in`` says so. ``begun`` is called when they begin to come.
         """
 
         async def conditions() -> Mapping[str, str]:
@@ -341,6 +354,7 @@ class Ranges:
             verdict = judge(wanted, answer.status, answer.headers, answer.size)
             if verdict.action is not Action.APPEND:
                 raise InterruptedBodyError(verdict.reason or "the host sent another object in place of a range")
+            begun()
             digest = answer.headers.get("Content-Digest", "")  # of all digests only this one is about a range
             body = Body({"Content-Digest": digest}, size=answer.size, name="")
             async with aclosing(_pieces(answer)) as pieces:

@@ -13,6 +13,7 @@ from aiocircle.download.width import MOST, Sight, Width
 
 SMALLEST, LARGEST = 4 * 1024 * 1024, 64 * 1024 * 1024  # bytes of a segment
 LASTING, SHORTEST = 2.0, 0.5  # seconds for which one lasts at the rate of its connection; and at the file's end
+FIRST = 3.0  # seconds for which that of the first connection does: a step is judged within them
 MISHAPS = 4  # segments lost in a run, after which none is lent
 LOOK_SECONDS = 0.03
 
@@ -94,6 +95,10 @@ class Reserve:
         self.width.look(sight)
         for file in tuple(self._files):
             file.fill()
+
+    def head(self, left: int) -> int:
+        """Return the bytes that the first connection keeps of a file of which so much is still to come."""
+        return max(SMALLEST, min(left // 2, int(FIRST * self.width.each)))
 
     def segment(self, left: int) -> int:
         """Return the length in bytes of the next segment of a file of which so much has not been asked for."""

@@ -21,7 +21,8 @@ MOST = 8  # connections of a file; hosts look askance at more
 NOTICEABLE = 1.25  # times the rate before
 PLAIN = 0.8  # of what as many more connections would bring if each were as quick
 WORTH = 1.0  # seconds that are left at the present rate, below which a step does not pay any more
-REST = 30.0  # seconds after a step in vain
+WORTH_TRYING = 8.0  # the same, where no step has won anything yet: one in vain costs about one on a link that is full
+REST = 30.0  # seconds after a step in vain; after each further one twice as many
 SETTLING = 2.0  # times the seconds that it took the new connections to begin
 
 
@@ -66,6 +67,7 @@ class Width:
     _since: float | None = field(default=None, init=False)  # when the period begins; later than now while it settles
     _had: int | None = field(default=None, init=False)  # bytes at its beginning
     _before: tuple[int, float] | None = field(default=None, init=False)  # size and rate before the step to be judged
+    _rest: float = field(default=REST, init=False)
     _rests_until: float = field(default=float("-inf"), init=False)
 
     def look(self, sight: Sight) -> bool:
@@ -100,10 +102,10 @@ class Width:
             if self.rate > PLAIN * rate * self.size / size:
                 step = 4
             elif self.rate < NOTICEABLE * rate:
-                self.size, self._rests_until = size, sight.now + REST
+                self.size, self._rests_until, self._rest = size, sight.now + self._rest, 2 * self._rest
                 self._settle_from(sight.now)
         wider = min(sight.most, step * self.size)
-        is_over_soon = sight.left < WORTH * self.rate
+        is_over_soon = sight.left < (WORTH_TRYING if self.size == 1 else WORTH) * self.rate
         if sight.busy or is_over_soon or sight.now < self._rests_until or wider <= self.size:
             return
         self._before = self.size, self.rate

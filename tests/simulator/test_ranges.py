@@ -19,15 +19,23 @@ from cancelling import open_files
 from downloads import MIB, SLUG, assert_no_parts, client_of, world_of
 
 from aiocircle import Client, DownloadOptions, Report, RetryPolicy, Timeouts
+from aiocircle.download import reserve, width
 from aiocircle.download.ranges import Ranges
 from aiocircle.download.reserve import Reserve
 from aiocircle.events import Event, Retried, TransferProgress
 from aiocircle.testing import FakeArtifact, Simulator, World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_impatient")]
 
 RATE = 16 * MIB
 SIZE = 56 * MIB + 7
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ranges tried for what is over in seconds: what they are worth in earnest takes longer than a test may."""
+    monkeypatch.setattr(width, "WORTH_TRYING", 1.0)
+    monkeypatch.setattr(reserve, "FIRST", 0.9)
 
 
 def world(size: int = SIZE, files: int = 1) -> World:
@@ -269,6 +277,9 @@ async def test_a_cancellation_leaves_nothing_open_and_a_part_that_the_next_run_c
 SCRIPT = """
 import asyncio, sys
 from aiocircle import Client
+from aiocircle.download import reserve, width
+
+width.WORTH_TRYING, reserve.FIRST = 1.0, 0.9
 
 async def main(url, token, out):
     async with Client(token, host=url) as client:
@@ -306,12 +317,32 @@ async def test_a_kill_leaves_a_beginning_of_the_file_and_nothing_else_and_the_ne
 
 async def test_connections_that_are_dropped_before_their_first_turn_are_lent_no_longer() -> None:
     """As where another file's bytes make this one wider in the very turn of the loop in which it fails."""
-    reserve = Reserve(lambda: 8, lambda: 0.0, lambda: 0.0)
+    lender = Reserve(lambda: 8, lambda: 0.0, lambda: 0.0)
     calls: dict[str, Any] = {"hop": AsyncMock(), "aside": Mock(), "told": Mock(), "refused": Mock()}
     settings = {"session": None, "url": "", "validator": '"x"', "size": 256 * MIB, "at": 0, **calls}
-    async with Ranges(reserve=reserve, **settings) as file:
-        reserve.width.size = 4
+    async with Ranges(reserve=lender, **settings) as file:
+        lender.width.size = 4
         file.fill()
-        assert reserve.lent == 3
-    assert reserve.lent == 0
+        assert lender.lent == 3
+    assert lender.lent == 0
     assert file.flowing == 1
+
+
+async def test_where_others_do_not_help_the_first_connection_goes_on_to_the_end() -> None:
+    lender = Reserve(lambda: 8, lambda: 0.0, lambda: 0.0)
+    told = Mock()
+    calls: dict[str, Any] = {"hop": AsyncMock(), "aside": Mock(), "told": told, "refused": Mock()}
+    session = Mock(fetch=AsyncMock(side_effect=anyio.sleep_forever))
+    settings = {"session": session, "url": "", "validator": '"x"', "size": 256 * MIB, "at": 0, **calls}
+    async with Ranges(reserve=lender, **settings) as file:
+        lender.width.size = 2
+        file.fill()
+        await anyio.wait_all_tasks_blocked()
+        assert session.fetch.await_count == 1
+        assert file.left == 256 * MIB
+        lender.width.size = 1
+        file.fill()
+        assert [len(file.head(memoryview(bytes(MIB)))) for _ in range(256)] == 256 * [MIB]
+        assert not file.is_cut
+    assert lender.lent == 0
+    assert file.left == 0

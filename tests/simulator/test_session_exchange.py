@@ -24,7 +24,7 @@ from aiocircle.pagination import EMPTY_PAGES, STALE_PAGES
 from aiocircle.retry import RetryPolicy
 from aiocircle.session import MAX_HOPS
 from aiocircle.testing import KongLimits, Simulator
-from aiocircle.transport import Timeouts
+from aiocircle.timeouts import Timeouts
 
 pytestmark = pytest.mark.anyio
 

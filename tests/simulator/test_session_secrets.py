@@ -24,7 +24,7 @@ from aiocircle.errors import (
 from aiocircle.events import RequestSent, Retried
 from aiocircle.retry import RetryPolicy
 from aiocircle.testing import Simulator
-from aiocircle.transport import Timeouts
+from aiocircle.timeouts import Timeouts
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ from aiocircle.errors import (
 )
 from aiocircle.retry import RetryPolicy
 from aiocircle.testing import Simulator
-from aiocircle.transport import Answer, Timeouts
+from aiocircle.timeouts import Timeouts
+from aiocircle.transport import Answer
 
 pytestmark = pytest.mark.anyio
 

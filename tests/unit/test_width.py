@@ -76,7 +76,12 @@ def test_a_step_in_vain_is_tried_again_after_a_rest_only() -> None:
     assert course.run(REST).width.size == MOST
 
 
-@pytest.mark.parametrize("seen", [{"busy": True}, {"left": 15 * MB}, {"most": 1}, {"files": 0}])
+def test_the_rest_is_longer_after_each_step_in_vain() -> None:
+    course = Course(together(100 * MB)).run(6.5 * REST)
+    assert course.sizes == [1, 2, 1, 2, 1, 2, 1], "after one rest, and after two"
+
+
+@pytest.mark.parametrize("seen", [{"busy": True}, {"left": 155 * MB}, {"most": 1}, {"files": 0}])
 def test_nothing_is_tried_where_it_cannot_help(seen: dict[str, Any]) -> None:
     assert Course(each(20 * MB), **seen).run(20).sizes == [1]
 
