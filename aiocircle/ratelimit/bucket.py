@@ -302,9 +302,13 @@ class Bucket:
                 del self.quotas[name]
 
     def _forget_untold(self, group: str) -> None:
-        """Drop what only refusals show: no answer would ever grant anything of it again."""
-        for name in [name for name, quota in self.quotas.items() if not quota.granted and group in quota.groups]:
-            del self.quotas[name]
+        """Drop what only refusals show, or do by now: no answer would ever grant anything of it again."""
+        for name, quota in [(name, quota) for name, quota in self.quotas.items() if group in quota.groups]:
+            quota.silent += 1
+            if not quota.granted:
+                del self.quotas[name]
+        if self.metered and not self.quotas and self.pace is None:
+            self.pace = Pace()
 
     def _accept(self, ticket: Ticket, facts: RateFacts, now: float) -> None:
         if self.pace:

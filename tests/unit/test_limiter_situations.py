@@ -14,7 +14,7 @@ from benchmarks.limits import optimum
 from benchmarks.limits.clients import AioCircle
 from benchmarks.limits.dialects import Render, draft6, epoch, hidden, kong, refusals_only
 from benchmarks.limits.measure import measure
-from benchmarks.limits.policies import Server
+from benchmarks.limits.policies import Server, silent_after
 from benchmarks.limits.situations import (
     ROUTE,
     WORKERS,
@@ -72,6 +72,17 @@ def test_a_limit_that_nobody_shows_costs_few_refusals_and_is_used_then(
     later = accepted[requests // 2 :]
     assert len(accepted) == requests
     assert len(later) / (later[-1] - later[0]) >= 0.8 * rate
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("limit", "window", "requests"), [(50, 1.0, 1500), (1000, 60.0, 3500)])
+def test_a_host_that_stops_showing_its_limits_is_asked_no_more_slowly_than_one_that_never_did(
+    limit: int, window: float, requests: int, seed: int
+) -> None:
+    build = one(fixed((limit, window)), tamper=silent_after(100))
+    figures = measure(hold(situation_of("silent", "", build, requests, window, rtt=0.15), seed, AioCircle))
+    assert figures.speed >= 0.7
+    assert figures.refusals <= 4 * RISK
 
 
 @pytest.mark.parametrize("seed", [0, 1])
