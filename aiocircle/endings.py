@@ -35,13 +35,24 @@ async def ended(future: "asyncio.Future[Any]") -> None:
         raise cancelled
 
 
-async def finish(work: Awaitable[T]) -> T:
+async def finish(work: Awaitable[T], hurry: Callable[[], object] | None = None) -> T:
     """Await what cannot be stopped, as work in a thread; when cancelled, wait for its end all the same.
+
+    Args:
+        work: It.
+        hurry: Called when this task is cancelled meanwhile, to have it end soon.
 
     Raises:
         asyncio.CancelledError: This task was cancelled meanwhile; the result is lost.
     """
     future = asyncio.ensure_future(work)
+    if hurry is not None:
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            hurry()
+            await ended(future)
+            raise
     await ended(future)
     return future.result()
 

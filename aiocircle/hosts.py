@@ -48,7 +48,7 @@ def parse_host(text: str, *, allow_http: bool = False) -> str:
     if scheme == "http" and not allow_http and not _is_loopback(host):
         raise ConfigurationError(
             f"the token would travel to {host} unencrypted, since its address begins with http",
-            hint="use https; or allow http explicitly, if the network in between is yours",
+            hint="use https; in Python, allow_http=True is for a network that is yours",
         )
     return origin_of(scheme, host, port)
 

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from typing import Self
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from aiocircle.bulk.connections import Connections
-from aiocircle.bulk.inflow import Inflow
-from aiocircle.bulk.line import DripError, Reply
+from aiocircle.bulk.inflow import Inflow, cut
+from aiocircle.bulk.line import DripError, Reply, was_cut
 from aiocircle.errors import TransportError, closed_in_use
 from aiocircle.failures import named_failure
 from aiocircle.nearby import Reach
@@ -44,12 +45,13 @@ class Answer:
     """
 
     __slots__ = (
-        *("_came", "_host", "_response", "_timeouts", "_waited"),
+        *("_bulk", "_came", "_host", "_response", "_timeouts", "_waited"),
         *("headers", "home", "rate", "redirected", "size", "status", "tries"),
     )
 
-    def __init__(self, response: aiohttp.ClientResponse | Reply, host: str, timeouts: Timeouts) -> None:
+    def __init__(self, response: aiohttp.ClientResponse | Reply, host: str, timeouts: Timeouts, *, bulk: bool) -> None:
         self._response = response
+        self._bulk = bulk
         self._host = host
         self._timeouts = timeouts
         self._waited = self._came = 0.0
@@ -68,7 +70,7 @@ class Answer:
     def is_over(self) -> bool:
         """Whether the whole body has been read."""
         response = self._response
-        return response.is_over if isinstance(response, Reply) else response.content.at_eof()
+        return response.is_over if isinstance(response, Reply) else response.content.at_eof() and not self._is_cut
 
     def whole(self) -> list[bytes] | None:
         """Return the body, its bytes being as they were on the wire, if all of it is there already, else ``None``."""
@@ -112,6 +114,8 @@ class Answer:
         """Return the next bytes where nobody else watches how fast they come: in a session of the caller's."""
         began = asyncio.get_running_loop().time()
         chunk = await content.readany()
+        if not chunk and self._is_cut:
+            raise cut()
         self._waited += asyncio.get_running_loop().time() - began
         self._came += len(chunk)
         if self._came >= self._timeouts.min_rate * self._timeouts.stall:
@@ -119,6 +123,11 @@ class Answer:
         elif chunk and self._waited > self._timeouts.stall:
             raise DripError("too little came")
         return chunk
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the connection that was the file's end has been broken; whether JSON is whole, it tells itself."""
+        return self._bulk and isinstance(self._response, _Response) and self._response.is_cut
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body; one longer than ``limit`` bytes is cut somewhere behind that.
@@ -191,6 +200,7 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER,
             middlewares=(_send_once,),
+            response_class=_Response,
         )
         # A session of the caller's may do more with a request than send it.
         self._files = Connections(self._session, READ_BUFFER) if self._owned else None
@@ -240,7 +250,7 @@ class Transport:
         try:
             if bulk and self._files is not None and proxy is None and method == "GET" and body is None:
                 response = await self._files.get(url, headers, limits, timeouts.min_rate)
-                return Answer(response, url.host or "", timeouts)
+                return Answer(response, url.host or "", timeouts, bulk=bulk)
             response = await self._session.request(
                 method,
                 url,
@@ -258,7 +268,7 @@ class Transport:
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             failure = named_failure(error, url.host or "", timeouts)
         else:
-            return Answer(response, url.host or "", timeouts)
+            return Answer(response, url.host or "", timeouts, bulk=bulk)
         if proxy is not None and failure.hint is None and isinstance(failure, TransportError):
             failure.hint = f"the way there leads through the proxy {proxy.address}, which the environment names"
         raise failure
@@ -272,6 +282,28 @@ class Transport:
             sock_read=timeouts.stall,
         )
         return limits
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer that knows by which connection it came when it has let go of that one, too."""
+
+    _handler: ResponseHandler | None = None
+    _tls: ssl.SSLObject | None = None
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Receive the head."""
+        self._handler = connection.protocol
+        if connection.transport is not None:
+            self._tls = connection.transport.get_extra_info("ssl_object")
+        return await super().start(connection)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the body, whose end was to be that of the connection, has come to another one."""
+        if self._handler is None or not self.content.at_eof():
+            return False
+        is_bounded = "Content-Length" in self.headers or "chunked" in self.headers.get("Transfer-Encoding", "").lower()
+        return not is_bounded and self.content is not aiohttp.EMPTY_PAYLOAD and was_cut(self._handler, self._tls)
 
 
 class _SentOnceError(Exception):

@@ -87,19 +87,20 @@ class Connections:
             self.drop(line)
 
     def drop(self, line: Line) -> None:
-        """Close a connection."""
+        """Close a connection, with what is under way on it."""
         self._busy.discard(line)
-        line.connection.close()
+        line.end()
 
     def close(self) -> None:
         """Close all connections."""
         for timer in (self._watch, self._sweeping):
             if timer is not None:
                 timer.cancel()
-        for line in [*self._busy, *(line for idle in self._idle.values() for line in idle)]:
+        for line in tuple(self._busy):
+            self.drop(line)
+        for line in (line for idle in self._idle.values() for line in idle):
             line.connection.close()
         self._idle.clear()
-        self._busy.clear()
 
     def prepare(self, handler: ResponseHandler) -> None:
         """Let a connection expect an answer."""

@@ -1,8 +1,10 @@
 """The rest of a long body, received into buffers that are written from as they are."""
 
 import asyncio
+import ssl
 from collections import deque
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -126,7 +128,16 @@ class Inflow(asyncio.BufferedProtocol):
         self._wake()
 
     def eof_received(self) -> None:
-        """Let the transport close; asyncio tells."""
+        """Take what has come by TLS before its end; asyncio tells, which reads one buffer more and drops the others."""
+        tls: Any = self._line.tls  # whose types do not know that it reads into buffers
+        with suppress(ssl.SSLError):  # nothing is left
+            while tls is not None and self._left:
+                if self._buffer is None:
+                    self._buffer = self._connections.buffer(self._capacity)
+                count = tls.read(self._left, self.get_buffer(-1))
+                if not count:
+                    return
+                self.buffer_updated(count)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is still awaited; asyncio tells."""

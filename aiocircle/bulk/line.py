@@ -1,13 +1,14 @@
 """One connection, and the answers that arrive on it."""
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 
-from aiocircle.bulk.inflow import NEVER, Inflow
+from aiocircle.bulk.inflow import NEVER, Inflow, cut
 from aiocircle.heads import LONGEST, Head, may_be_usual, read_head
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ class Reply:
         content_length: ``Content-Length`` in bytes.
     """
 
-    __slots__ = ("_chunks", "_content", "_inflow", "_left", "_line", "content_length", "headers", "status")
+    __slots__ = (
+        *("_chunks", "_content", "_ends_with_line", "_inflow", "_left", "_line"),
+        *("content_length", "headers", "status"),
+    )
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Reply:
         chunks: list[bytes],
         left: int = 0,
         content: aiohttp.StreamReader | None = None,
+        ends_with_line: bool = False,
     ) -> None:
         self.status = status
         self.headers = headers
@@ -55,12 +60,13 @@ class Reply:
         self._left = left  # bytes of the body still to come
         self._inflow: Inflow | None = None  # by which they come
         self._content = content  # aiohttp's reader, where the answer was left to it
+        self._ends_with_line = ends_with_line  # nothing else tells where the body does
 
     @property
     def is_over(self) -> bool:
         """Whether the whole body has arrived and been read."""
         if self._content is not None:
-            return self._content.at_eof()
+            return self._content.at_eof() and not self._is_cut
         return not self._chunks and (not self._left if self._inflow is None else self._inflow.is_read)
 
     def whole(self) -> list[bytes] | None:
@@ -73,7 +79,10 @@ class Reply:
     async def chunk(self) -> bytes:
         """Return the body's next bytes as they arrived; empty at its end."""
         if self._content is not None:
-            return await self._chunk_of(self._content)
+            chunk = await self._chunk_of(self._content)
+            if not chunk and self._is_cut:
+                raise cut()
+            return chunk
         if self._chunks:
             return self._chunks.pop(0)
         if self._inflow is None:
@@ -84,6 +93,11 @@ class Reply:
         piece = bytes(view)
         self._inflow.give_back(view)
         return piece
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the connection that was the body's end has been broken: aiohttp takes any end for a good one."""
+        return self._ends_with_line and self._line is not None and self._line.is_cut
 
     async def _chunk_of(self, content: aiohttp.StreamReader) -> bytes:
         line = self._line
@@ -136,6 +150,7 @@ class Line(asyncio.BufferedProtocol):
         connection: aiohttp's.
         handler: aiohttp's protocol, which gets the answers that are not usual.
         transport: Where bytes are sent.
+        tls: The state of TLS, if that is spoken.
         origin: Where it leads.
         reader: Who reads the body now, if not this; is told of errors.
         is_lost: It has been closed.
@@ -156,6 +171,7 @@ class Line(asyncio.BufferedProtocol):
         self.connection = connection
         self.handler: ResponseHandler = handler
         self.transport = handler.transport
+        self.tls: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")  # none tells once it is closed
         self.origin = origin
         self.reader: aiohttp.StreamReader | Inflow | None = None
         self.is_lost = False
@@ -186,7 +202,8 @@ class Line(asyncio.BufferedProtocol):
             if message.code not in _INTERIM or message.code == _SWITCHING:
                 announced = message.headers.get("Content-Length")
                 length = None if announced is None else int(announced)  # checked by the parser
-                reply = Reply(self, message.code, message.headers, length, [], content=content)
+                ends = length is None and not message.chunked and content is not aiohttp.EMPTY_PAYLOAD
+                reply = Reply(self, message.code, message.headers, length, [], content=content, ends_with_line=ends)
         self.waits_since = NEVER
         return reply
 
@@ -199,6 +216,16 @@ class Line(asyncio.BufferedProtocol):
                 self.transport.set_protocol(self)
         self.reader = None
         return not (self.is_lost or self.is_spoiled or self.transport.is_closing())
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its end, which aiohttp was told of, was none."""
+        return was_cut(self.handler, self.tls)
+
+    def end(self) -> None:
+        """Close it at once: TLS that has heard the host's end waits with its own until all is read that came before."""
+        self.transport.abort()
+        self.connection.close()
 
     def fault(self, now: float) -> Exception | None:
         """Return what the host is to blame for, if its reader has waited for too long by now."""
@@ -286,3 +313,13 @@ class Line(asyncio.BufferedProtocol):
             else:
                 self._waiter.set_exception(aiohttp.ServerDisconnectedError())
         self.handler.connection_lost(exc)
+
+
+def was_cut(handler: ResponseHandler, tls: ssl.SSLObject | None) -> bool:
+    """Tell whether a connection that is over ended by an error, or by TLS without the word that is its end."""
+    if not isinstance(handler.exception(), aiohttp.ServerDisconnectedError):
+        return True
+    try:
+        return tls is not None and bool(tls.read(1))
+    except ssl.SSLError as error:
+        return not isinstance(error, ssl.SSLZeroReturnError)

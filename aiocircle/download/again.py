@@ -7,7 +7,8 @@ Then comes what the last run was to fetch if it did not come to its end: all of 
 what is there already is left alone.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from uuid import UUID
@@ -134,10 +135,7 @@ class Again(Download):
                     claims.keep(PlacedPath(SafePath(tuple(stored.target.split("/")))), stored.source.identity)
 
     async def _failed_items(self, claims: Claims) -> AsyncGenerator[list[Item], None]:
-        places: dict[str, list[Failed]] = {}
-        for failed in self._missing.failures:
-            places.setdefault(evolve(failed.source, path=None).identity, []).append(failed)
-        for failures in places.values():
+        for failures in _by_place(self._missing.failures):
             try:
                 async with aclosing(self._items_of(failures, claims)) as items:
                     async for item in items:
@@ -186,27 +184,39 @@ class Again(Download):
                     self._notes.add(outcome_of(found))
                 else:
                     raise found.error  # so that the place counts as failed again, with all below it
-        assert self._notes.ledger is not None
-        self._notes.ledger.resolve(failures[0].source.identity)  # there may be no job of which that is noted
+        self._resolve(failures[0])
 
     async def _items_in(
         self, job: JobRef, failures: Sequence[Failed], claims: Claims, *, all_of_it: bool
     ) -> AsyncGenerator[Item, None]:
         assert job.job_number is not None
         wanted = {failed.source.identity: failed for failed in failures}
-        for artifact in await Artifacts(self._session).list(job.slug, job.job_number).collect():
-            failed = wanted.pop(source_of(job, artifact).identity, None)
-            item = self._item(job, artifact, failed, claims, all_of_it=all_of_it)
+        listed = await Artifacts(self._session).list(job.slug, job.job_number).collect()
+        sources = [source_of(job, artifact) for artifact in listed]
+        addresses = Counter(identity for identity, _ in {(source.identity, source.address) for source in sources})
+        for artifact, source in zip(listed, sources, strict=True):
+            failed = wanted.get(source.identity)
+            if failed is None and not all_of_it:
+                continue
+            # Which one of several the name belongs to, only its address tells. The others' names are made anew.
+            is_it = failed and (addresses[source.identity] == 1 or source.address == failed.source.address)
+            item = self._item(job, artifact, failed if is_it else None, claims)
             if item is not None:
                 yield item
-        self._notes.listed(job)
+        for source in sources:
+            wanted.pop(source.identity, None)
+        self._notes.listed(job, self._choice.text, 1)
         for failed in wanted.values():
             if failed.source.path is not None:
                 self._note_gone(failed)
+            elif failed.source.job is not None:
+                self._resolve(failed)
 
-    def _item(
-        self, ref: JobRef, artifact: Artifact, failed: Failed | None, claims: Claims, *, all_of_it: bool
-    ) -> Item | None:
+    def _resolve(self, listing: Failed) -> None:
+        assert self._notes.ledger is not None
+        self._notes.ledger.resolve(listing.source.identity, listing.key)  # older versions knew it by the former
+
+    def _item(self, ref: JobRef, artifact: Artifact, failed: Failed | None, claims: Claims) -> Item | None:
         if failed is not None and failed.target and artifact.url:
             path = SafePath(tuple(failed.target.split("/")))
             try:
@@ -217,7 +227,7 @@ class Again(Download):
             source = failed.source
             values = source.job, source.node, source.path, placed, str(placed.path), artifact.url, source
             return Item(*values, choice_in(failed.choice))
-        return self._place(ref, artifact, claims) if failed is not None or all_of_it else None
+        return self._place(ref, artifact, claims)
 
     def _selection_of(self, place: JobRef) -> Selection:
         """Return what leads to the wanted jobs of a workflow or a pipeline."""
@@ -230,6 +240,18 @@ class Again(Download):
         raise ConfigurationError(
             f"what could not be listed of {place.slug} is not recorded", hint="the same 'aiocircle download' lists it"
         )
+
+
+def _by_place(failures: Iterable[Failed]) -> Iterable[list[Failed]]:
+    """Return failures by the places to be listed: more than once if more than one listing of a place had failed."""
+    places: dict[str, list[Failed]] = {}
+    listings: dict[str, str] = {}
+    for failed in failures:
+        place = evolve(failed.source, path=None).identity
+        if failed.source.path is None and listings.setdefault(place, failed.key) != failed.key:
+            place = failed.key
+        places.setdefault(place, []).append(failed)
+    return places.values()
 
 
 def _ref_of(source: Source) -> JobRef:

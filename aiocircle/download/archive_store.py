@@ -7,7 +7,8 @@ cannot be taken back. Items that failed do not keep the archive from being finis
 of them. Anything that ends the run early does: cancellation, a refused token, a full disk.
 
 To standard output (``-``) there is nothing to rename. A stream that was cut ends with a block that is no header, so
-that tar fails on it, also where the cut came between two members.
+that tar fails on it, also where the cut came between two members. Its reader may stall, and nobody waits for that one
+any more when the run ends early (`aiocircle.download.outlet`).
 
 Headers say nothing of the machine: mode 0644, owner 0, and a fixed time, 1980-01-01, the first that zip knows. The same
 files make the same members; only their order is that of their arrival.
@@ -27,6 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
+from aiocircle.download.outlet import Outlet
 from aiocircle.download.parts import Part
 from aiocircle.download.paths import SafePath
 from aiocircle.download.spool import Spool
@@ -48,7 +50,7 @@ class _Writer(Protocol):
 
     def end(self) -> None: ...
 
-    def abandon(self) -> None: ...
+    def abandon(self) -> bytes: ...
 
 
 class ArchiveStore(Spool):
@@ -100,14 +102,13 @@ class ArchiveStore(Spool):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._finished:
-            self._writer.abandon()
+        cut = b"" if self._finished else self._writer.abandon()
         try:
-            if not self._finished and self._final is None:
+            if isinstance(self._file, Outlet):
+                self._file.close(cut)
+            else:
                 with suppress(OSError):
-                    self._file.write(CUT)
-            with suppress(OSError):
-                self._file.close()
+                    self._file.close()
         finally:
             shutil.rmtree(self._own, ignore_errors=True)
             self._close()
@@ -122,14 +123,17 @@ class ArchiveStore(Spool):
             self._check()
             self._writer.end()
             self._file.flush()
-            if self._final is None:
-                self._file.close()
-            else:
-                if self._sync:
-                    os.fsync(self._file.fileno())
-                self._file.close()
+            if self._sync and not isinstance(self._file, Outlet):
+                os.fsync(self._file.fileno())
+            self._file.close()
+            if self._final is not None:
                 (self._own / "archive").replace(self._final)
             self._finished = True
+
+    def hurry(self) -> None:
+        """Wait for a reader for a moment only."""
+        if isinstance(self._file, Outlet):
+            self._file.hurry()
 
     def size_of(self, target: SafePath) -> int | None:  # noqa: ARG002 -- whatever it is
         """Return ``None``: a new archive has no files from before."""
@@ -171,7 +175,7 @@ class ArchiveStore(Spool):
         if self._broken:
             raise StoreError(f"{self.output}: a member was cut, so the archive is of no use", fatal=True)
 
-    def _opened(self) -> IO[bytes]:
+    def _opened(self) -> IO[bytes] | Outlet:
         if self._final is not None:
             return (self._own / "archive").open("wb")
         try:
@@ -180,7 +184,7 @@ class ArchiveStore(Spool):
             hint = "give the archive a name"
             raise StoreError("this process has no standard output for an archive", fatal=True, hint=hint) from None
         # One of our own: what a reader that is gone did not take shall not be flushed once more at exit.
-        return os.fdopen(os.dup(descriptor), "wb")
+        return Outlet(os.dup(descriptor))
 
     def _clear(self) -> None:
         """Remove what a killed run left but the lock, which is held."""
@@ -201,15 +205,18 @@ class _Compressor(Protocol):
 class _Tar:
     """A tar, block by block: what tarfile writes itself it also writes when it is only forgotten."""
 
-    def __init__(self, file: IO[bytes], compressor: _Compressor | None = None) -> None:
+    def __init__(self, file: IO[bytes] | Outlet, compressor: _Compressor | None = None) -> None:
         self._file = file
         self._compressor = compressor
         self._size = 0
+        self._whole = 0  # the size with which the last member is
 
     def add(self, name: str, size: int, source: IO[bytes]) -> None:
         info = tarfile.TarInfo(name)
         info.size, info.mode, info.mtime = size, MODE, TIME
-        self._write(info.tobuf(tarfile.PAX_FORMAT))
+        head = info.tobuf(tarfile.PAX_FORMAT)
+        self._whole = self._size + len(head) + size + -size % tarfile.BLOCKSIZE
+        self._write(head)
         left = size
         while left:
             data = source.read(min(left, COPIED_AT_ONCE))
@@ -225,8 +232,9 @@ class _Tar:
         if self._compressor is not None:
             self._file.write(self._compressor.flush())
 
-    def abandon(self) -> None:
-        pass
+    def abandon(self) -> bytes:
+        missing = self._whole - self._size  # it shall be neither what of the last member is, nor all behind it
+        return CUT * (2 if 0 < missing <= len(CUT) else 1)
 
     def _write(self, data: bytes) -> None:
         self._size += len(data)
@@ -249,8 +257,9 @@ class _Zip:
     def end(self) -> None:
         self._zip.close()
 
-    def abandon(self) -> None:
+    def abandon(self) -> bytes:
         self._zip.fp = None  # or it would write its end when it is forgotten
+        return b""
 
 
 class _Chunks:
@@ -266,7 +275,7 @@ class _Chunks:
         return bytes(taken)
 
 
-def _maker(output: str) -> Callable[[IO[bytes]], _Writer]:
+def _maker(output: str) -> Callable[[Any], _Writer]:
     name = output.lower()
     if name.endswith(".zip"):
         return _Zip

@@ -8,6 +8,7 @@ One failing item is an outcome, not the end. The run ends early only for what ev
 token is refused, the disk is full, the network is gone. When only the listing cannot go on, what was listed is fetched.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
@@ -39,7 +40,7 @@ from aiocircle.download.planfile import Plan
 from aiocircle.download.records import Source
 from aiocircle.download.report import ItemOutcome, Report, outcome_of
 from aiocircle.download.stores import Store
-from aiocircle.endings import in_thread
+from aiocircle.endings import finish, in_thread
 from aiocircle.errors import (
     AioCircleError,
     ConfigurationError,
@@ -183,7 +184,8 @@ class Download:
             told = self._session, self._notes, self._items(claims), self._skip, self._stop
             await Fetching(*told, crowd=crowd, buffer=self._options.buffer).run(store, ledger, threads)
             if self._stopped_by is None:
-                await in_thread(threads, store.finish)
+                loop = asyncio.get_running_loop()
+                await finish(loop.run_in_executor(threads, store.finish), store.hurry)
             if self._stopped_by is None and self._is_complete:
                 await in_thread(threads, lambda: ledger.about(finished="yes"))
         finally:
@@ -226,7 +228,7 @@ class Download:
                     case Listed(job=job, artifacts=artifacts):
                         yield self._placed(job, artifacts, claims)
                     case JobListed(job=job):
-                        self._notes.listed(job)
+                        self._notes.listed(job, self._choice.text, _levels(what))
                         lost = 0
                     case Skipped():
                         self._notes.add(outcome_of(step))
@@ -264,7 +266,8 @@ class Download:
                 raise UnsafeAddressError("the listing gives no address for it")
             identity = source.identity
             wanted = choice.layout.place(place_of(job, artifact, source))
-            placed = claims.claim(wanted, f"{identity} {artifact.url}", identity)
+            address = f"{identity} {artifact.url}"
+            placed = claims.claim(wanted, address, identity, _unsigned(identity, artifact.url))
             if choice.shard is not None and identity not in choice.shard:
                 return None  # only now: all parts shall agree on who has which name
         except DuplicateClaim as claim:
@@ -275,3 +278,15 @@ class Download:
             return None
         target, node = str(placed.path), artifact.node_index
         return Item(job.job_number, node, artifact.path, placed, target, artifact.url, source, choice)
+
+
+def _unsigned(identity: str, url: str) -> str:
+    """Return what tells an artifact and its address from others without the query, which may be new each time."""
+    return f"{identity} {url.partition('?')[0]}"
+
+
+def _levels(what: Selection | Plan) -> int:
+    """Return of how many levels a run learns that nothing is missing there; see ``Notes.listed``."""
+    if isinstance(what, Plan):  # what was left out when it was made, it does not tell
+        return 0
+    return 1 if what.job is not None else 2 if what.workflow is not None else 3

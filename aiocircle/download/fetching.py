@@ -73,6 +73,7 @@ class Fetching:
         self._ready: deque[Item] = deque()
         self._all_listed = False
         self._turn = asyncio.Lock()
+        self._over = asyncio.Event()
         self._workers = 0
         self._broken = 0
         self._group: TaskGroup
@@ -96,13 +97,27 @@ class Fetching:
             refused=lambda: self._crowd.refused(monotonic()),
             reserve=self._reserve,
         )
+
+        def hurry() -> None:
+            store.hurry()
+            small.hurry()
+
         is_cut = True
         try:
             async with aclosing(self._items), anyio.create_task_group() as self._group:
                 self._join()
+                self._group.start_soon(self._heed, hurry)
             is_cut = self._group.cancel_scope.cancel_called
         finally:
-            await finish(small.drain(is_cut=is_cut))
+            await finish(small.drain(is_cut=is_cut), hurry)
+
+    async def _heed(self, hurry: Callable[[], object]) -> None:
+        """Call ``hurry`` when the run ends early, which is before what workers wait for in threads is over."""
+        try:
+            await self._over.wait()
+        except asyncio.CancelledError:
+            hurry()
+            raise
 
     @property
     def _batch(self) -> int:
@@ -131,6 +146,8 @@ class Fetching:
                 await self._fetch(self._ready.popleft())
         finally:
             self._workers -= 1
+            if not self._workers:
+                self._over.set()
             self._transfer.batch = self._batch
 
     async def _more(self) -> bool:

@@ -151,10 +151,10 @@ class Ledger:
         """Note what could not be had; waits for nothing, and is written with the next batch."""
         self._failed.append(failed)
 
-    def resolve(self, *identities: str) -> None:
+    def resolve(self, *keys: str) -> None:
         """Note that what failed once has been had; waits for nothing either."""
         if self._has_failures:
-            self._resolved.extend(identities)
+            self._resolved.extend(keys)
 
     def flush(self) -> None:
         """Write what is pending."""
@@ -280,8 +280,7 @@ class Naming:
 
 
 def _failure_row(failed: Failed) -> tuple[object, ...]:
-    identity = failed.source.identity
-    return identity, failed.target, failed.code, failed.reason, failed.ended, failed.choice, *values_of(failed.source)
+    return failed.key, failed.target, failed.code, failed.reason, failed.ended, failed.choice, *values_of(failed.source)
 
 
 def _below(root: Path) -> IsNamed:

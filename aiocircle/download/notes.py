@@ -8,7 +8,7 @@ from aiocircle.crawl.fanout import JobRef
 from aiocircle.download.items import source_of
 from aiocircle.download.ledger import Ledger
 from aiocircle.download.outcomes import Outcomes
-from aiocircle.download.records import Failed, Source
+from aiocircle.download.records import Failed, Source, failure_key
 from aiocircle.download.report import ItemOutcome, Tally
 from aiocircle.errors import AioCircleError, GoneError, NotFoundError
 from aiocircle.events import TransferEnded
@@ -90,12 +90,20 @@ class Notes:
         code = NotFoundError.code if error is None else error.code
         self.add(evolve(outcome, status="skipped", reason=reason, code=code))
         if self.ledger is not None:
-            self.ledger.resolve(source.identity)
+            self.ledger.resolve(source.identity, failure_key(source, choice))
 
-    def listed(self, job: JobRef) -> None:
-        """Note that a job's artifacts were listed: what was recorded of a listing that failed holds no longer."""
+    def listed(self, job: JobRef, choice: str, levels: int) -> None:
+        """Note that a job's artifacts were listed: what was recorded of a listing that failed holds no longer.
+
+        Args:
+            job: It.
+            choice: As in ``failure``.
+            levels: 1 if only the job was asked for, 2 if all wanted jobs of its workflow were, 3 if all of its
+                pipeline's; 0 if none of that is known.
+        """
         self.tally.jobs += 1
         if self.ledger is not None:
             whole = source_of(job)
             workflow = evolve(whole, job=None)
-            self.ledger.resolve(whole.identity, workflow.identity, evolve(workflow, workflow=None).identity)
+            places = (whole, workflow, evolve(workflow, workflow=None))[:levels]
+            self.ledger.resolve(*(failure_key(place, choice) for place in places))

@@ -292,13 +292,16 @@ class Claims:
         self._keeps = True
         self.claim(placed, identity)
 
-    def claim(self, placed: PlacedPath, identity: str, earlier: str | None = None) -> PlacedPath:
+    def claim(
+        self, placed: PlacedPath, identity: str, earlier: str | None = None, seed: str | None = None
+    ) -> PlacedPath:
         """Take a name for an artifact.
 
         Args:
             placed: Where it wants to go.
-            identity: What tells the artifact from every other one, the same each time it is listed.
+            identity: What tells the artifact from every other one.
             earlier: What tells it from those of earlier runs; it takes over the name that was kept under this.
+            seed: What another name is made from, the same each time it is listed; by default the identity.
 
         Returns:
             The name it got: the wanted one, or another one with a note that says what stood in the way.
@@ -314,7 +317,7 @@ class Claims:
                 self._holders[kept] = owner
                 return placed
         parent, directories, note = self._enter(placed.path.parent)
-        name, place, obstacle = self._seat(parent, placed.path.name, owner, identity)
+        name, place, obstacle = self._seat(parent, placed.path.name, owner, seed or identity)
         path = placed.path if not (note or obstacle) else SafePath((*parent, name))
         if self._holders.get(place) == owner:
             raise DuplicateClaim(path)

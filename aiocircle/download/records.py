@@ -137,6 +137,19 @@ class Failed:
     ended: float
     choice: str | None = None
 
+    @property
+    def key(self) -> str:
+        """What tells it from every other one."""
+        return failure_key(self.source, self.choice)
+
+
+def failure_key(source: Source, choice: str | None) -> str:
+    """Return what tells a failure from every other one: an artifact's by itself, a listing's by what was wanted of it.
+
+    Who wants something else of a listing learns nothing of what another run wanted.
+    """
+    return f"{source.identity} {choice}" if source.path is None and choice else source.identity
+
 
 SOURCE_COLUMNS = tuple(attribute.name for attribute in fields(Source))
 _columns_of = attrgetter(*SOURCE_COLUMNS)

@@ -139,14 +139,19 @@ class SmallFiles:
         if self._crash is not None:
             raise self._crash
 
+    def hurry(self) -> None:
+        """Give a remote store a few seconds, since the run ends early: what it has not taken by then fails."""
+        if self._store.is_remote:
+            self._until = min(self._until, time.monotonic() + GRACE_SECONDS)
+
     async def drain(self, *, is_cut: bool = False) -> None:
         """Wait until everything that was added has been written; not to be cancelled.
 
         Args:
-            is_cut: The run ends early: a remote store gets a few seconds, and what it has not taken by then fails.
+            is_cut: The run ends early.
         """
-        if is_cut and self._store.is_remote:
-            self._until = time.monotonic() + GRACE_SECONDS
+        if is_cut:
+            self.hurry()
         while self._gathered or self._hops:
             self._hop()
             if self._hops:

@@ -76,6 +76,9 @@ class Spool:
     def finish(self) -> None:
         """Note that a run has come to its end; files that have their names need nothing more."""
 
+    def hurry(self) -> None:
+        """Note that a run ends early; a disk is waited for all the same."""
+
     def holds_case(self) -> bool:
         """Tell that names which differ in letter case only are different files; where a disk decides, it is asked."""
         return True

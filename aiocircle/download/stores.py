@@ -96,6 +96,10 @@ class Store(Protocol):
         """Note that a run has come to its end: what becomes visible as a whole does so now."""
         ...
 
+    def hurry(self) -> None:
+        """Note that a run ends early: nobody is to wait any more for who may never go on. Waits for nothing itself."""
+        ...
+
     def size_of(self, target: SafePath) -> int | None:
         """Return the size in bytes of the file at a final name, or ``None`` if there is none."""
         ...

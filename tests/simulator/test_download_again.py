@@ -2,11 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from downloads import MIB, SLUG, expected, opened, surroundings, tree, world_of
 
-from aiocircle import DownloadOptions
+from aiocircle import Client, DownloadOptions, Report
+from aiocircle.download.again import missing_in
 from aiocircle.testing import FakeArtifact, World
 
 pytestmark = pytest.mark.anyio
@@ -79,3 +82,82 @@ async def test_two_outputs_at_once_with_one_client(tmp_path: Path) -> None:
     assert one.files == two.files == 60
     assert tree(tmp_path / "1") == expected(world, 1)
     assert tree(tmp_path / "2") == expected(world, 2)
+
+
+async def missing_of(client: Client, out: Path) -> Report:
+    missing = await anyio.to_thread.run_sync(missing_in, out)
+    return await client.prepare_failed(missing, out).run()
+
+
+def two_jobs() -> World:
+    world = world_of(FakeArtifact("a.txt", size=10), FakeArtifact("b.bin", size=20))
+    first = world.job(SLUG, 1)
+    world.add_job(SLUG, 2, [FakeArtifact("c.txt", size=30)], beside=first)
+    return world
+
+
+@pytest.mark.parametrize("fails_again", [False, True])
+async def test_a_run_that_wants_less_of_a_listing_that_failed_takes_nothing_off_the_next_retry(
+    tmp_path: Path, fails_again: bool
+) -> None:
+    world = two_jobs()
+    async with opened(world) as (sim, client):
+        sim.faults.add("500", match=r"/1/artifacts$", place="api")
+        assert (await client.download(SLUG, all=True, to=tmp_path)).failed == 1
+        if not fails_again:
+            sim.faults.clear()
+        await client.download(SLUG, all=True, to=tmp_path, options=DownloadOptions(include=["*.txt"]))
+        sim.faults.clear()
+        report = await missing_of(client, tmp_path)
+        assert report.ok
+        assert tree(tmp_path) == expected(world, 1, "{job}/{node}/{path}") | expected(world, 2, "{job}/{node}/{path}")
+        assert not (await anyio.to_thread.run_sync(missing_in, tmp_path)).failures
+
+
+@pytest.mark.parametrize("selection", [{"job": 1}, {"all": True}])
+async def test_one_job_of_a_workflow_that_could_not_be_listed_tells_nothing_of_its_others(
+    tmp_path: Path, selection: dict[str, Any]
+) -> None:
+    world = two_jobs()
+    options = DownloadOptions(layout="{workflow_name}/{job_number}/{path}")
+    async with opened(world) as (sim, client):
+        sim.faults.add("500", match="/workflow/[^/]*/job$", place="api")
+        assert (await client.download(SLUG, all=True, to=tmp_path, options=options)).failed == 1
+        sim.faults.clear()
+        assert (await client.download(SLUG, to=tmp_path, options=options, **selection)).ok
+        left = (await anyio.to_thread.run_sync(missing_in, tmp_path)).failures
+        assert len(left) == ("job" in selection), "who asks for all of it knows that nothing is missing"
+        assert (await missing_of(client, tmp_path)).ok
+        layout = "build-and-test/{job}/{path}"
+        assert tree(tmp_path) == expected(world, 1, layout) | expected(world, 2, layout)
+        assert not (await anyio.to_thread.run_sync(missing_in, tmp_path)).failures
+
+
+def listed_twice(query: str = "") -> World:
+    """A job whose listing has one path twice, by two addresses."""
+    world = World(pipelines=0)
+    stored = world.add_job(SLUG, 2, [FakeArtifact("p", body=b"first"), FakeArtifact("q", body=b"second")])
+    address = f"{{artifact}}/output/job/{stored.id}/artifacts/0/"
+    world.add_job(SLUG, 1, [FakeArtifact("x", url=f"{address}{name}{query}") for name in ("p", "q")])
+    return world
+
+
+@pytest.mark.parametrize("failing", ["/p$", "/q$", "/[pq]$"])
+async def test_a_retry_of_one_of_two_addresses_of_a_path_fetches_from_that_one(tmp_path: Path, failing: str) -> None:
+    async with opened(listed_twice()) as (sim, client):
+        assert (await client.download(SLUG, job=1, to=tmp_path / "at once")).files == 2
+        wanted = tree(tmp_path / "at once")
+        sim.faults.add("forbidden-403", match=failing, place="artifact")
+        assert not (await client.download(SLUG, job=1, to=tmp_path / "twice")).ok
+        sim.faults.clear()
+        assert (await missing_of(client, tmp_path / "twice")).ok
+        assert tree(tmp_path / "twice") == wanted
+
+
+async def test_no_name_follows_from_the_query_of_an_address(tmp_path: Path) -> None:
+    """A plan keeps no query, and one that signs is another one each time."""
+    async with opened(listed_twice("?signature=1")) as (_, client):
+        await client.download(SLUG, job=1, to=tmp_path)
+        report = await client.download(await client.artifacts.plan(SLUG, job=1), to=tmp_path)
+    assert (report.files, report.present) == (0, 2)
+    assert sorted(tree(tmp_path).values()) == [b"first", b"second"]

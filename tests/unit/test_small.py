@@ -5,7 +5,7 @@ import hashlib
 import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from aiocircle.download.paths import PlacedPath, SafePath
 from aiocircle.download.records import Records, Source
 from aiocircle.download.small import GATHERED, RECORD, SmallFiles, Whole
 from aiocircle.download.stores import Staged
-from aiocircle.endings import in_thread
+from aiocircle.endings import finish, in_thread
 from aiocircle.errors import AioCircleError, StoreError, UnsafePathError
 
 pytestmark = pytest.mark.anyio
@@ -187,18 +187,25 @@ class Remote(LocalStore):
         super().publish(staged)
 
 
+@pytest.mark.parametrize("is_cut", [True, False], ids=["when it drains", "while it drains"])
 async def test_a_run_that_is_cut_leaves_what_a_slow_network_has_not_taken_untaken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_cut: bool
 ) -> None:
     monkeypatch.setattr(small_files, "GRACE_SECONDS", 0.0)
+    Remote.is_asked.clear()
+    Remote.may.clear()
     async with opened(tmp_path, Remote) as (small, told):
         for name in ("a", "b", "c", *"defgh"):
             small.add(whole(name, name.encode()))
         await asyncio.to_thread(Remote.is_asked.wait, 20)
-        drained = asyncio.create_task(small.drain(is_cut=True))
+        drained = asyncio.create_task(finish(small.drain(is_cut=is_cut), small.hurry))
         await asyncio.sleep(0.001)
+        if not is_cut:
+            drained.cancel()
+            await asyncio.sleep(0.001)
         Remote.may.set()
-        await drained
+        with suppress(asyncio.CancelledError):
+            await drained
         assert told.pop("a") == 1
         assert {str(error) for error in told.values()} == {
             f"{n}: the run ended before it was stored" for n in "bcdefgh"
