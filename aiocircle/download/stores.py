@@ -12,7 +12,7 @@ process, wherever the store keeps its files (`aiocircle.download.spool`).
 
 import errno
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, Self
@@ -212,7 +212,7 @@ def has_directory(path: str | Path) -> bool:
 
 
 @contextmanager
-def explained(what: str, *, fatal: bool = False) -> Iterator[None]:
+def explained(what: str, *, fatal: bool = False, hints: Mapping[int, str] = HINTS) -> Iterator[None]:
     """Turn what the system refuses into a ``StoreError`` in words."""
     try:
         yield
@@ -222,5 +222,5 @@ def explained(what: str, *, fatal: bool = False) -> Iterator[None]:
         raise StoreError(
             f"{what}: {(error.strerror or type(error).__name__).lower()}",
             fatal=fatal or error.errno in FATAL,
-            hint=HINTS.get(error.errno or 0),
+            hint=hints.get(error.errno or 0),
         ) from None

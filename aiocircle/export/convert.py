@@ -163,7 +163,7 @@ def raw_row(table: Table, row: Any, json: Mapping[str, Any]) -> RawRow:
     values = [getattr(row, name) for name in table.key]
     return RawRow(
         key=str(values[0]) if len(values) == 1 else json_text(values),
-        project=getattr(row, table.owner),
+        project=getattr(row, table.owner) or "",  # a row of usage may name no organisation
         pipeline_id=row.id if table.name == "pipelines" else getattr(row, "pipeline_id", None),
         pipeline_created_at=getattr(row, table.date) if table.date else None,
         workflow_id=row.id if table.name == "workflows" else getattr(row, "workflow_id", None),

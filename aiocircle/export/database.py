@@ -53,7 +53,8 @@ class Database:
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(path.parent, os.W_OK):  # SQLite would speak of the disk, or of opening a file
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                number = errno.EROFS if os.statvfs(path.parent).f_flag & os.ST_RDONLY else errno.EACCES
+                raise OSError(number, os.strerror(number))
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
                 self._connection.executescript(_PRAGMAS)

@@ -36,6 +36,7 @@ STATE = "export.sqlite"
 VERSION = "2"
 READ_AT_ONCE = 2000  # rows
 GOES_ON = timedelta(hours=12)  # since a run began; what it saw earlier than that may look different now
+_NEW_OUTPUT: Final = "choose a new output with -o"
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -98,10 +99,16 @@ class State:
         Args:
             tables: The tables.
             looked_for: The datasets that this run looks for, wherever it looks.
+
+        Raises:
+            ConfigurationError: One was made with other columns.
         """
         self._looked_for = tuple(looked_for)
         for table in tables:
             self._database.run(creation(table, '"_run" INTEGER NOT NULL'))
+            found = self._database.run(f"SELECT name FROM pragma_table_info('{table.name}')")  # noqa: S608 -- ours
+            if {name for (name,) in found} != {*table.names, "_run"}:
+                raise self._outdated()
             self._database.run(_on_moved(table))
 
     # --- what was collected -------------------------------------------------------------------------------------------
@@ -281,7 +288,7 @@ class State:
             self._database.many("INSERT OR REPLACE INTO _published VALUES (?, ?, ?)", values)
 
     def parts(self, table: Table, day: int) -> list[tuple[str, ...]]:
-        """Return the projects of a table's rows, and so many characters of their dates; empty where one has none."""
+        """Return the owners of a table's rows, and so many characters of their dates; empty where one has none."""
         return self._database.run(f"SELECT DISTINCT {_parts(table, day)} FROM {quoted(table.name)}")  # noqa: S608
 
     def rows(self, table: Table, *, newer_than: int = 0, day: int = 0) -> Iterator[Batch]:
@@ -315,15 +322,18 @@ class State:
             for name, value in (("version", VERSION), ("rows", rows)):
                 self._database.run("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
         known = {"host": origin, **dict(self._database.run("SELECT name, value FROM about"))}
-        output, hint = self._path.parent.parent, "choose a new output with -o"
+        output, hint = self._path.parent.parent, _NEW_OUTPUT
         if known["version"] != VERSION:
-            raise ConfigurationError(f"{self._path} is of another version of aiocircle", hint=hint)
+            raise self._outdated()
         if known["host"] != origin:
             raise ConfigurationError(
                 f"{output} holds an export of {known['host']}, and this one is of {origin}", hint=hint
             )
         if known["rows"] != rows:
             raise ConfigurationError(f"{output} holds {known['rows']} rows and cannot take {rows} ones", hint=hint)
+
+    def _outdated(self) -> ConfigurationError:
+        return ConfigurationError(f"{self._path} is of another version of aiocircle", hint=_NEW_OUTPUT)
 
     def _begin_run(self, now: datetime, datasets: str) -> int:
         """Return the number of a new run, or of one of the last hours that was broken off and goes on.
@@ -351,7 +361,7 @@ class State:
 def _parts(table: Table, day: int) -> str:
     """Return the columns that a table is divided by, with so many characters of the date."""
     date = f", coalesce(substr({quoted(table.date)}, 1, {day}), '')" if table.date is not None else ""
-    return quoted(table.owner) + date
+    return f"coalesce({quoted(table.owner)}, ''){date}"
 
 
 def _on_moved(table: Table) -> str:

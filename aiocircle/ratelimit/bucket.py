@@ -8,10 +8,12 @@ that were under way at that moment may or may not have been counted in it.
 
 * Each window has a ledger of its own (``quota``); credit and times are the strictest of all.
 * Refusals (429, and 503) stop the whole bucket for as long as was asked, or for a growing time where nothing was
-  asked. Then one probe. Requests that were sent before the stop and are refused after it do not lengthen it.
+  asked, or where that was not enough several times. Then one probe. Requests that were sent before the stop and are
+  refused after it do not lengthen it.
 * Cold start: two under way before the first answer of a route group, then eight, one more with each accepted answer.
   Where headers say nothing about bursts a pace feels the way up (``pace``).
-* A refusal that no exhausted quota explains is a limit nobody shows: the same pace takes over.
+* A refusal that no exhausted quota explains is a limit nobody shows, and so is one that only refusals show: the same
+  pace takes over.
 * An answer that is overdue is not waited for, or one request that hangs would hold up all others: a probe goes when a
   window has room for it and for all that is under way.
 
@@ -32,6 +34,7 @@ FIRST_WIDTH = 8
 BURST_BLIND_WINDOW = 10.0  # seconds; a longer window tells nothing about bursts inside it
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
+BELIEVED = 4  # probes refused in a row after as long as the host asked for: from then on it does not know when
 OVERDUE = 1.0  # seconds after the last request left for which answers are waited for when only they can tell
 SPREAD = 0.2  # a backoff without the host's word is spread by this share, so that clients do not return together
 UNSEEN_ANSWERS = 3  # a quota missing from so many answers that do carry others is gone
@@ -202,8 +205,11 @@ class Bucket:
         if ticket.group not in self.warm:
             self.warm.append(ticket.group)
         for fact in facts.quotas:
-            self._learn(ticket, fact, now, refused=refused)
-        self._forget_unseen(ticket.group, facts)
+            if fact.remaining is None:
+                self._space(ticket.group, fact, facts)
+            else:
+                self._learn(ticket, fact, fact.remaining, now, refused=refused)
+        self._forget_unseen(ticket.group, facts, refused=refused)
         if refused:
             self._refuse(ticket, facts, now, jitter)
         else:
@@ -229,18 +235,26 @@ class Bucket:
             if self.cold[group] <= 0:
                 del self.cold[group]
 
-    def _learn(self, ticket: Ticket, fact: QuotaFact, now: float, *, refused: bool) -> None:
-        if fact.remaining is None:
-            if fact.limit and fact.window:
-                self.spacing = max(self.spacing, fact.window / fact.limit)
-                self.spaced_group, self.spacing_unseen = ticket.group, 0
+    def _space(self, group: str, fact: QuotaFact, facts: RateFacts) -> None:
+        """Let requests of a limit go evenly, since nothing tells what is left of it.
+
+        Not of a long window beside others: of several named policies a host may show but the one that is nearest
+        exhaustion (draft 11, B.3.1), and then enough is left of this one.
+        """
+        if not fact.limit or not fact.window:
             return
+        others = any(other.system == "policy" and other.remaining is not None for other in facts.quotas)
+        if not (others and fact.system == "policy" and fact.window > BURST_BLIND_WINDOW):
+            self.spacing = max(self.spacing, fact.window / fact.limit)
+            self.spaced_group, self.spacing_unseen = group, 0
+
+    def _learn(self, ticket: Ticket, fact: QuotaFact, room: int, now: float, *, refused: bool) -> None:
         name = name_of(fact)
         quota = self.quotas.get(name)
         if quota is None:
             quota = self.quotas[name] = Quota.first(
                 fact,
-                fact.remaining,
+                room,
                 answered_at_send=ticket.answered_at_send,
                 sent_at=ticket.sent_at,
                 sent=self.sent,
@@ -251,7 +265,7 @@ class Bucket:
         else:
             quota.learn(
                 fact,
-                fact.remaining,
+                room,
                 ticket.marks.get(name),
                 answered_at_send=ticket.answered_at_send,
                 alone=ticket.alone,
@@ -268,19 +282,33 @@ class Bucket:
             if group in quota.groups:
                 quota.remember(now)
 
-    def _forget_unseen(self, group: str, facts: RateFacts) -> None:
+    def _forget_unseen(self, group: str, facts: RateFacts, *, refused: bool) -> None:
         if self.spacing and group == self.spaced_group and facts.quotas:
             shown_whole = all(fact.remaining is not None for fact in facts.quotas)
             self.spacing_unseen += shown_whole
             if self.spacing_unseen >= UNSEEN_ANSWERS:
                 self.spacing = 0.0
-        if not facts.quotas or len(facts.quotas) == len(self.quotas):
+        if not facts.quotas:
+            if not refused:
+                self._forget_untold(group)
             return
-        shown = {name_of(fact) for fact in facts.quotas}
-        for name in [name for name, quota in self.quotas.items() if name not in shown and group in quota.groups]:
+        told = [fact for fact in facts.quotas if fact.remaining is not None]
+        if len(told) == len(self.quotas):
+            return
+        names = {name_of(fact) for fact in told}
+        for name in [name for name, quota in self.quotas.items() if name not in names and group in quota.groups]:
             self.quotas[name].unseen += 1
             if self.quotas[name].unseen >= UNSEEN_ANSWERS:
                 del self.quotas[name]
+
+    def _forget_untold(self, group: str) -> None:
+        """Drop what only refusals show, or do by now: no answer would ever grant anything of it again."""
+        for name, quota in [(name, quota) for name, quota in self.quotas.items() if group in quota.groups]:
+            quota.silent += 1
+            if not quota.granted:
+                del self.quotas[name]
+        if self.metered and not self.quotas and self.pace is None:
+            self.pace = Pace()
 
     def _accept(self, ticket: Ticket, facts: RateFacts, now: float) -> None:
         if self.pace:
@@ -303,11 +331,11 @@ class Bucket:
         self.refused += 1
         current = ticket.sent_at > self.paused_at
         pause = facts.pause or 0.0
-        if facts.backoff:
+        if facts.backoff or self.failures >= BELIEVED:
             backoff = min(BACKOFF_CAP, BACKOFF_FIRST * 2**self.failures)
             pause = max(pause, backoff * (1 - SPREAD + 2 * SPREAD * jitter))
-        unexplained = not any(fact.remaining == 0 for fact in facts.quotas)
-        if current and unexplained and self.metered and not facts.unavailable:
+        unexplained = not any(fact.remaining == 0 and self._explains(fact) for fact in facts.quotas)
+        if current and unexplained and not facts.unavailable:
             self._strike(now, now + (facts.pause or 0.0))
         if not current and facts.backoff and self.paused_until > now:
             return
@@ -317,9 +345,14 @@ class Bucket:
             self.paused_at = now
         self.probation = True
 
+    def _explains(self, fact: QuotaFact) -> bool:
+        """Tell whether accepted answers show a quota too, in time; the first of all may be refused before any could."""
+        return self.quotas[name_of(fact)].granted or self.width <= COLD_WIDTH
+
     def _strike(self, now: float, until: float) -> None:
         """A refusal that no quota explains: a limit nobody shows. ``until`` is the end of the pause it asks for."""
         if self.pace is None:
             self.pace = Pace(NEVER if not self.answered else max(1.0, self.width))
-        self.pace.strike(now, until)
+        shown = any(quota.granted for quota in self.quotas.values())  # and with it what others use
+        self.pace.strike(now, until, others=not shown)
         self.width = min(self.width, FIRST_WIDTH)

@@ -47,6 +47,7 @@ LONG_WINDOW = 10.0  # seconds; over so long a time a few scouts are enough, and 
 SMALL_LIMIT = 4  # nothing is held back from less
 DRIFT = 2e-4  # of a window: how far two clocks may part in one
 ROUNDED = 1.0  # seconds by which a reset may be rounded up; trusted only with a credit at hand
+SILENT_ANSWERS = 16  # accepted ones in a row that show no quota at all: from then on only refusals may show it
 SLOTS = 64  # answers remembered, evenly spread, for a window's length of them
 
 
@@ -84,6 +85,7 @@ class Quota:
     answered_at: float = 0.0
     shared_until: float = 0.0
     unseen: int = 0
+    silent: int = 0
     share: int = 1
     spent: int = 0
     groups: list[str] = field(factory=list)
@@ -114,6 +116,7 @@ class Quota:
             learnt_at=sent_at,
             floor_at=sent_at,
             answered_at=now,
+            silent=SILENT_ANSWERS if refused else 0,
             spent=1,
         )
 
@@ -145,6 +148,11 @@ class Quota:
         if self.limit is None or in_flight >= self.limit:
             return NEVER
         return now if self.credit(sent) > 0 else self.surely_at(now, in_flight)
+
+    @property
+    def granted(self) -> bool:
+        """Accepted answers show it, so that they may grant more."""
+        return self.silent < SILENT_ANSWERS
 
     @property
     def dripping(self) -> bool:
@@ -210,6 +218,7 @@ class Quota:
             refused: The request was not accepted.
         """
         self.limit, self.unseen, self.answered_at, self.round_trip = fact.limit, 0, now, now - sent_at
+        self.silent = self.silent if refused else 0
         refilled = not refused and mark is not None and room >= mark.floor and mark.refills == self.refills
         if refilled and self.aligned and self.refills and now < self._not_over_before():
             return  # the host counts late: what it shows was true before requests that it had answered
@@ -229,6 +238,9 @@ class Quota:
             self.earliest = max(self.earliest, sent_at)
             reset = _reset_of(fact)
             end = now + reset
+            if refused and not room and sent_at >= self.begun_by + self.most_length:
+                # too early: these windows begin by a clock, and not with the request that seemed to open them
+                self.aligned, self.least_length, self.most_length = True, 0.0, NEVER
             self.latest = end if refused and not room else min(self.latest, end)
             self.not_before = max(self.not_before, sent_at + reset - ROUNDED)
             self.spent += not refused

@@ -23,10 +23,14 @@ _KEEPS_ITS_PLACE = "again" in inspect.signature(RateLimiter.acquire).parameters
 
 
 class AioCircle:
-    """The limiter of this project, told nothing; a refused request asks again with its old permit."""
+    """The limiter of this project, told nothing; a refused request asks again with its old permit.
 
-    def __init__(self, world: World) -> None:
+    Not ``metered``, it takes the server for a host of files.
+    """
+
+    def __init__(self, world: World, *, metered: bool = True) -> None:
         """Begin with an empty limiter."""
+        self.metered = metered
         self.limiter = RateLimiter(clock=world.clock, random=world.random.random, on_event=lambda _: None)
 
     async def fetch(self, job: Job) -> None:
@@ -35,7 +39,7 @@ class AioCircle:
         for _ in range(TRIES):
             again: dict[str, Any] = {"again": permit} if permit is not None and _KEEPS_ITS_PLACE else {}
             try:
-                permit = await self.limiter.acquire(Route(ORIGIN, job.route), max_wait=100_000, **again)
+                permit = await self.limiter.acquire(Route(ORIGIN, job.route, self.metered), max_wait=100_000, **again)
             except WaitTooLongError:
                 return
             try:

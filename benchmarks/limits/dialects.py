@@ -17,7 +17,9 @@ __all__ = [
     "hidden",
     "kong",
     "late_epoch",
+    "nearest",
     "old_kong",
+    "refusals_only",
     "triple",
     "two_systems",
 ]
@@ -101,6 +103,18 @@ def draft8(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
     ]
 
 
+def nearest(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
+    """All policies, and what is left of the one nearest exhaustion, as the draft's appendix B.3.1 has it."""
+    tightest = _tightest(counters, now)
+    reset = math.ceil(tightest.reset(now))
+    policies = [f'"{counter.window:g}s";q={counter.limit(now)};w={counter.window:g}' for counter in counters]
+    return [
+        ("RateLimit-Policy", ", ".join(policies)),
+        ("RateLimit", f'"{tightest.window:g}s";r={tightest.left(now)};t={reset}'),
+        *_retry_after(reset, refused),
+    ]
+
+
 def epoch(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
     """express-rate-limit's legacy: ``X-RateLimit-*`` without a window; the reset as epoch seconds, rounded up."""
     tightest = _tightest(counters, now)
@@ -129,6 +143,15 @@ def late_epoch(counters: Sequence[Counter], now: float, refused: bool) -> Header
 def hidden(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
     """Nothing but ``Retry-After`` on a refusal."""
     return _retry_after(math.ceil(_tightest(counters, now).reset(now)), refused)
+
+
+def refusals_only(render: Render) -> Render:
+    """Return what tells the same as another, on refusals only."""
+
+    def of_refusal(counters: Sequence[Counter], now: float, refused: bool) -> Headers:
+        return render(counters, now, refused) if refused else []
+
+    return of_refusal
 
 
 def two_systems(counters: Sequence[Counter], now: float, refused: bool) -> Headers:

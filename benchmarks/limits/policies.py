@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from benchmarks.limits.counters import Counter
 from benchmarks.limits.dialects import Headers, Render, kong
 
-__all__ = ["Bucket", "Server", "Tamper", "Verdict", "mangled", "missing", "without_retry_after"]
+__all__ = ["Bucket", "Server", "Tamper", "Verdict", "mangled", "missing", "silent_after", "without_retry_after"]
 
 OK, TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE = 200, 429, 503
 Tamper = Callable[[Headers, int, Random], Headers]
@@ -134,6 +134,17 @@ def missing(share: float) -> Tamper:
 
     def tamper(headers: Headers, status: int, random: Random) -> Headers:
         return [] if status == OK and random.random() < share else headers
+
+    return tamper
+
+
+def silent_after(answers: int) -> Tamper:
+    """Return what loses all rate headers behind so many answers, refusals excepted."""
+    left = [answers]
+
+    def tamper(headers: Headers, status: int, random: Random) -> Headers:  # noqa: ARG001 - one of many
+        left[0] -= 1
+        return [] if status == OK and left[0] < 0 else headers
 
     return tamper
 

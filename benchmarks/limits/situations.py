@@ -11,6 +11,7 @@ from benchmarks.limits.policies import Bucket, Server, Tamper
 
 __all__ = [
     "ROUTE",
+    "WORKERS",
     "Build",
     "Counters",
     "Load",
@@ -19,6 +20,7 @@ __all__ = [
     "many",
     "moving",
     "now_and_then",
+    "once",
     "one",
     "situation",
     "sliding_counter",
@@ -174,6 +176,16 @@ def now_and_then(rate: float, on: float, off: float, seconds: float) -> Callable
 
     def foreign(start: float, random: Random) -> list[float]:
         return [at for at in steadily(rate, seconds)(start, random) if (at - start) % (on + off) >= off]
+
+    return foreign
+
+
+def once(requests: int, window: float, place: int) -> Callable[[float, Random], list[float]]:
+    """Return someone who sends so many at the beginning of a window; number 0 is the one that is open at the start."""
+
+    def foreign(start: float, random: Random) -> list[float]:  # noqa: ARG001 - as the others are called
+        begin = (start // window + place) * window
+        return [begin + number / 10_000 for number in range(requests)]
 
     return foreign
 

@@ -8,7 +8,9 @@ from benchmarks.limits.dialects import (
     hidden,
     kong,
     late_epoch,
+    nearest,
     old_kong,
+    refusals_only,
     triple,
     two_systems,
 )
@@ -19,6 +21,7 @@ from benchmarks.limits.situations import (
     many,
     moving,
     now_and_then,
+    once,
     one,
     situation,
     sliding_counter,
@@ -87,6 +90,24 @@ _SEVERAL = (
         1500,
         60,
     ),
+    situation(
+        "policies, nearest shown, 20/s 300/min", "usable", one(fixed((20, SECOND), (300, MINUTE)), nearest), 1400, 60
+    ),
+    situation(
+        "policies, nearest shown, 50/s 1000/min, far",
+        "usable",
+        one(fixed((50, SECOND), (1000, MINUTE)), nearest),
+        3500,
+        60,
+        rtt=FAR,
+    ),
+    situation(
+        "policies, nearest shown, 300/min 5000/h",
+        "usable",
+        one(fixed((300, MINUTE), (5000, HOUR)), nearest),
+        1000,
+        60,
+    ),
     situation("two systems, policy lower", "usable", one(fixed((60, 10.0), (90, 10.0)), two_systems), 870, 10),
     situation("two systems, x lower", "usable", one(fixed((90, 10.0), (60, 10.0)), two_systems), 870, 10),
 )
@@ -138,12 +159,38 @@ _MOVING = (
         400,
         1,
     ),
+    situation(
+        "another takes 290 of 300/min once, no headers",
+        "foreign",
+        one(fixed((300, MINUTE)), hidden, foreign=once(290, MINUTE, 5)),
+        3000,
+        60,
+    ),
 )
 _FAULTS = (
     situation("no headers, 20/s", "hidden", one(fixed((20, SECOND)), hidden), 590, 1),
     situation("no headers, 50/s, far", "hidden", one(fixed((50, SECOND)), hidden), 1500, 1, rtt=FAR),
     situation("no headers, 300/min", "hidden", one(fixed((300, MINUTE)), hidden), 800, 60),
     situation("no headers, bare 429", "hidden", one(fixed((20, SECOND)), hidden, tamper=without_retry_after), 590, 1),
+    situation(
+        "no headers, 20/s, another had 18 before",
+        "hidden",
+        one(fixed((20, SECOND)), hidden, foreign=once(18, SECOND, 0)),
+        590,
+        1,
+    ),
+    situation("headers on refusals only, 20/s", "hidden", one(fixed((20, SECOND)), refusals_only(kong)), 590, 1),
+    situation(
+        "headers on refusals only, 50/s, far", "hidden", one(fixed((50, SECOND)), refusals_only(kong)), 1500, 1, rtt=FAR
+    ),
+    situation("headers on refusals only, 300/min", "hidden", one(fixed((300, MINUTE)), refusals_only(kong)), 800, 60),
+    situation(
+        "headers on refusals only, 60/10s",
+        "hidden",
+        one(fixed((60, 10.0), aligned=False), refusals_only(draft6)),
+        590,
+        10,
+    ),
     situation("burst guard 30/s in 1000/min", "burst", one(fixed((1000, MINUTE)), guard=(30, 1.0)), 2500, 60),
     situation(
         "burst guard 10/s in 300/min, far", "burst", one(fixed((300, MINUTE)), guard=(10, 1.0)), 700, 60, rtt=FAR

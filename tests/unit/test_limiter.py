@@ -248,6 +248,24 @@ async def test_refusals_of_what_was_already_under_way_do_not_lengthen_the_backof
     assert probe.done()
 
 
+async def test_who_refuses_again_and_again_after_the_time_it_asked_for_is_asked_less_often() -> None:
+    world = World()
+    waits: list[float] = []
+    permit = await world.limiter.acquire(API, max_wait=60)
+    for _ in range(9):  # with the tenth a request would be given up
+        world.limiter.answered(permit, 429, [("Retry-After", "1")])
+        began = world.clock.monotonic()
+        probe = asyncio.ensure_future(world.limiter.acquire(API, max_wait=60, again=permit))
+        while not probe.done():
+            await world.clock.advance(0.1)
+        waits.append(world.clock.monotonic() - began)
+        permit = probe.result()
+    assert waits[:4] == pytest.approx([1.0] * 4, abs=0.15)
+    assert waits[4:] == sorted(waits[4:])
+    assert sum(waits) > 60
+    world.limiter.answered(permit, 200, [])
+
+
 async def test_retry_after_on_an_accepted_answer_pauses_nothing() -> None:
     world = World()
     permit = await world.limiter.acquire(API, max_wait=60)

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -11,14 +12,16 @@ from attrs import evolve
 from aiocircle.ratelimit.pace import RISK
 from benchmarks.limits import optimum
 from benchmarks.limits.clients import AioCircle
-from benchmarks.limits.dialects import hidden
+from benchmarks.limits.dialects import Render, draft6, epoch, hidden, kong, refusals_only
 from benchmarks.limits.measure import measure
-from benchmarks.limits.policies import Server
+from benchmarks.limits.policies import Server, silent_after
 from benchmarks.limits.situations import (
     ROUTE,
+    WORKERS,
     Counters,
     Situation,
     fixed,
+    once,
     one,
     sliding_counter,
     sliding_log,
@@ -29,6 +32,7 @@ from benchmarks.limits.table import SITUATIONS
 from benchmarks.limits.trial import hold
 
 USABLE = [situation for situation in SITUATIONS if "usable" in situation.tags]
+NEAREST = [situation for situation in SITUATIONS if "nearest shown" in situation.name]
 
 
 def shortened(situation: Situation, most: int = 400) -> Situation:
@@ -46,6 +50,7 @@ def test_nothing_is_refused_where_headers_suffice(situation: Situation, seed: in
 
 
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("render", [hidden, refusals_only(kong), refusals_only(draft6)], ids=["", "told", "draft6"])
 @pytest.mark.parametrize(
     ("counters", "rate", "requests"),
     [
@@ -58,15 +63,60 @@ def test_nothing_is_refused_where_headers_suffice(situation: Situation, seed: in
     ids=["10/s", "40/s", "100/s", "40/s, sliding", "600/min"],
 )
 def test_a_limit_that_nobody_shows_costs_few_refusals_and_is_used_then(
-    counters: Counters, rate: float, requests: int, seed: int
+    counters: Counters, rate: float, requests: int, render: Render, seed: int
 ) -> None:
-    situation = situation_of("hidden", "hidden", one(counters, hidden), requests, 1, rtt=0.05)
+    situation = situation_of("hidden", "hidden", one(counters, render), requests, 1, rtt=0.05)
     trial = hold(situation, seed, AioCircle)
     assert sum(attempt.status == 429 for attempt in trial.tries) <= 2 * RISK
     accepted = sorted(attempt.arrived for attempt in trial.tries if attempt.status == 200)
     later = accepted[requests // 2 :]
     assert len(accepted) == requests
     assert len(later) / (later[-1] - later[0]) >= 0.8 * rate
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("limit", "window", "requests"), [(50, 1.0, 1500), (1000, 60.0, 3500)])
+def test_a_host_that_stops_showing_its_limits_is_asked_no_more_slowly_than_one_that_never_did(
+    limit: int, window: float, requests: int, seed: int
+) -> None:
+    build = one(fixed((limit, window)), tamper=silent_after(100))
+    figures = measure(hold(situation_of("silent", "", build, requests, window, rtt=0.15), seed, AioCircle))
+    assert figures.speed >= 0.7
+    assert figures.refusals <= 4 * RISK
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("taken", [10, 15, 19])
+def test_what_others_had_of_the_first_window_is_not_taken_for_the_limit(taken: int, seed: int) -> None:
+    build = one(fixed((20, 1.0)), hidden, foreign=once(taken, 1.0, 0))
+    figures = measure(hold(situation_of("hidden", "hidden", build, 590, 1), seed, AioCircle))
+    assert figures.speed >= 0.65
+    assert figures.refusals <= RISK
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("render", [hidden, refusals_only(kong)], ids=["", "told"])
+@pytest.mark.parametrize("rate", [5, 20, 100])
+def test_a_host_of_files_that_shows_no_limit_before_it_is_met_loses_none(rate: int, render: Render, seed: int) -> None:
+    situation = situation_of("files", "hidden", one(fixed((rate, 1.0)), render), 40 * rate, 1, rtt=0.1)
+    figures = measure(hold(situation, seed, partial(AioCircle, metered=False)))
+    assert (figures.lost, figures.stalled) == (0, "")
+    assert figures.refusals <= 2 * WORKERS
+    assert figures.speed >= 0.5
+
+
+@pytest.mark.parametrize("situation", NEAREST, ids=[situation.name for situation in NEAREST])
+def test_policies_that_are_not_nearest_exhaustion_slow_nothing_down(situation: Situation) -> None:
+    assert measure(hold(situation, 0, AioCircle)).speed >= 0.95
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("window", [1.0, 2.0])
+def test_windows_of_untold_length_that_begin_by_a_clock_cost_one_refusal(window: float, seed: int) -> None:
+    situation = situation_of("clock", "", one(fixed((20, window)), epoch), 600, window)
+    figures = measure(hold(situation, seed, AioCircle))
+    assert figures.refusals <= 1
+    assert figures.speed >= 0.9
 
 
 # The judge itself.

@@ -50,6 +50,19 @@ def test_the_first_strike_falls_far_and_what_follows_nears_the_limit_slowly() ->
     assert fallen < pace.rate < 1.05 * fallen
 
 
+def test_before_a_second_has_passed_a_strike_does_not_end_the_search_for_others_may_have_had_a_part() -> None:
+    pace = Pace()
+    accept(pace, 0.0, 0.1, 2)
+    pace.strike(0.2, until=1.0)
+    assert pace.rate < 2
+    begin = 1.0
+    while pace.rate < 20 and begin < 20:
+        accept(pace, begin, 1.0, round(pace.rate))
+        begin += 1
+    assert 20 <= pace.rate < 40, "more than was accepted, by little"
+    assert begin < 10
+
+
 def test_the_second_strike_stays_just_below_what_was_accepted_and_holds_it() -> None:
     pace = struck()
     for second in range(5, 25):
@@ -133,6 +146,38 @@ def test_a_window_that_became_smaller_is_believed() -> None:
     accept(pace, 100.0, 2.0, 20)
     pace.strike(102.1, until=160.0)
     assert (pace.window.quota, pace.window.period) == (20, 60.0)
+
+
+def test_a_refusal_before_anything_was_accepted_tells_nothing_of_a_window() -> None:
+    pace = Pace(10.0)
+    accept(pace, 0.0, 3.0, 30)
+    for begin in (3.1, 10.0, 17.0):  # whoever refuses everything for a while asks for a pause each time
+        pace.strike(begin, until=begin + 5)
+    accept(pace, 24.0, 1.0, 29)
+    assert pace.window.period == 0
+    assert pace.ready_at(0) < 30.0
+
+
+def test_now_and_then_a_window_is_asked_for_more_and_the_less_often_the_oftener_it_refuses() -> None:
+    pace, begin, trials = windowed(), 100.0, []
+    for window in range(20):
+        accept(pace, begin, 5.0, 50)
+        if pace.ready_at(0) < begin + 59:
+            trials.append(window)
+            pace.strike(begin + 6.0, until=begin + 60)
+        begin += 60
+    assert trials == [1, 3, 7, 15]
+
+
+def test_a_window_of_which_others_used_a_part_is_used_whole_again() -> None:
+    pace = windowed()
+    accept(pace, 100.0, 1.0, 3)
+    pace.strike(101.1, until=160.0)
+    accept(pace, 160.0, 1.0, 3)
+    assert pace.ready_at(0) < 162.0
+    accept(pace, 161.5, 10.0, 47)
+    pace.strike(172.0, until=220.0)
+    assert (pace.window.quota, pace.window.period) == (50, 60.0)
 
 
 def test_a_lull_is_not_saved_up_into_a_burst() -> None:

@@ -51,3 +51,19 @@ def test_a_partition_that_somebody_removed_is_written_again_with_what_is_new(tmp
     assert exported(tmp_path, rows[:5]) == expected(rows[:5])
     min((tmp_path / "pipelines").rglob("*.parquet")).unlink()
     assert exported(tmp_path, rows[5:]) == expected(rows)
+
+
+def test_a_row_that_names_no_owner_comes_with_what_is_new(tmp_path: Path) -> None:
+    usage = TABLES["usage"]
+    row, other = (one._replace(organization_id=None, job_run_date=FIRST) for one in rows_of(usage, 2))
+
+    for rows in ([row], [other], []):
+        state = State(tmp_path, origin="https://host", raw=False, now=FIRST)
+        state.use([usage, TABLES["gaps"]])
+        state.save(Collected(rows={usage: rows}))
+        state.end_run()
+        with open_sink("parquet", tmp_path) as sink:
+            Publisher(state, [usage], lambda *_: None).publish({"parquet partition=day": sink})
+        state.close()
+    (file,) = (tmp_path / "usage").rglob("*.parquet")
+    assert sorted(dataset.dataset(file).to_table()["id"].to_pylist()) == sorted([row.id, other.id])

@@ -32,3 +32,7 @@ def test_slashes_in_names_do_not_make_two_items_one(
 def test_a_key_of_one_value_is_that() -> None:
     table = TABLES["pipelines"]
     assert raw_row(table, keyed(table, "5034460f"), {}).key == "5034460f"
+
+
+def test_an_item_that_names_no_owner_is_nobodys() -> None:
+    assert raw_row(TABLES["usage"], keyed(TABLES["usage"], "1"), {}).project == ""

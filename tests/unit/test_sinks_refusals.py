@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sink_rows import rows_of
 
 from aiocircle.errors import ConfigurationError, StoreError
 from aiocircle.export.sinks import FORMATS, open_sink
+from aiocircle.export.state import State
 from aiocircle.export.tables import TABLES
 from aiocircle.extras import load_zstd
 
@@ -65,6 +67,25 @@ def test_a_read_only_disk_is_one_sentence(tmp_path: Path, kind: str) -> None:
         with pytest.raises(StoreError, match="read-only file system") as caught:
             put(kind, disk / "out", 5)
         sentence(caught.value)
+
+
+def test_the_state_of_an_export_on_a_read_only_disk_says_that_the_disk_is(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk") as disk:
+        State(disk, origin="https://host", raw=False, now=datetime.now(UTC)).close()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(StoreError, match="read-only file system") as caught:
+            State(disk, origin="https://host", raw=False, now=datetime.now(UTC))
+        sentence(caught.value)
+        assert "file system" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_a_hint_names_is_an_option_of_exports(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(StoreError, match="file name too long") as caught:
+        put(kind, tmp_path / ("x" * 300), 5)
+    sentence(caught.value)
+    assert caught.value.hint is not None
+    assert "--layout" not in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -131,6 +152,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, "tests/unit")
 from aiocircle.export.sinks import open_sink
+from aiocircle.export.state import State
 from aiocircle.export.tables import TABLES
 from benchmarks.sinks import rows
 kind, directory, count, order = sys.argv[1:]

@@ -168,6 +168,16 @@ def test_gzip_gives_the_same_bytes_again(tmp_path: Path, kind: str) -> None:
     assert data[0][4:8] == bytes(4)
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_table_has_one_file_whatever_its_compression(tmp_path: Path, kind: str) -> None:
+    (tmp_path / f"schedules.{kind}.bak").touch()
+    given: tuple[tuple[Compression | None, str], ...] = ((None, ""), ("gzip", ".gz"), ("zstd", ".zst"), (None, ""))
+    for compression, suffix in given:
+        with open_sink(kind, tmp_path, compression=compression) as sink:
+            sink.begin(SCHEDULES)
+        assert {one.name for one in tmp_path.iterdir()} == {f"schedules.{kind}{suffix}", f"schedules.{kind}.bak"}
+
+
 @pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
 def test_a_table_without_rows_is_a_file_that_says_so(tmp_path: Path, compression: Compression | None) -> None:
     for kind, expected in (("jsonl", ""), ("csv", ",".join(SCHEDULES.names) + "\r\n")):

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from aiocircle.api import Pipeline
 from aiocircle.crawl.fanout import Crawl, PipelineFound, found_pipeline
-from aiocircle.errors import PaginationError
+from aiocircle.errors import ConfigurationError, PaginationError
 from aiocircle.export.database import Database
 from aiocircle.export.marks import Collected, PipelineMark, Sweep
 from aiocircle.export.state import State
 from aiocircle.export.sweep import PageRead, Period, Sweeper
-from aiocircle.export.tables import TABLES
+from aiocircle.export.tables import TABLES, Table
 from aiocircle.slugs import ProjectSlug
 
 T = TypeVar("T")
@@ -242,6 +242,22 @@ def test_a_run_that_was_broken_off_goes_on_for_the_same_datasets_only(tmp_path: 
         numbers.append(state.run)
         state.close()
     assert numbers == [1, 1, 2, 3], "what another one has seen is complete for its own datasets"
+
+
+def test_a_state_whose_tables_have_other_columns_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    def used(table: Table) -> None:
+        state = State(tmp_path, origin="https://host", raw=False, now=BEGIN)
+        try:
+            state.use([table])
+        finally:
+            state.close()
+
+    jobs = TABLES["jobs"]
+    used(jobs)
+    used(jobs)
+    with pytest.raises(ConfigurationError, match="another version") as caught:
+        used(evolve(TABLES["workflows"], name="jobs"))
+    assert caught.value.hint
 
 
 def test_what_is_rolled_back_already_keeps_its_reason(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What disks and formats refuse, in words."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ _ELSE: Final = "move the file away to begin anew, or choose another directory"
 @contextmanager
 def explained(what: Path) -> Iterator[None]:
     """Turn what the system refuses into a ``StoreError`` of one sentence."""
-    with stores.explained(str(what), fatal=True):
+    with stores.explained(str(what), fatal=True, hints=_SYSTEM_HINTS):
         yield
 
 
@@ -25,6 +26,11 @@ def unusable(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"{path}: {_REASONS.get(code, error)}", fatal=True, hint=_HINTS.get(code, _ELSE))
 
 
+_SYSTEM_HINTS: Final = {
+    **stores.HINTS,
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENAMETOOLONG: "this file system allows shorter names only; choose another output",
+}
 _REASONS: Final = {
     sqlite3.SQLITE_BUSY: "another program is writing to it",
     sqlite3.SQLITE_NOTADB: "this is no SQLite database",

@@ -1,7 +1,8 @@
 """JSON Lines and CSV: a file for each table, in UTF-8.
 
-A table is replaced as a whole. In CSV, ``None`` and the empty text are both empty fields; whoever must tell them apart
-takes JSON Lines. Lists and mappings are JSON in a field. Lines end with CR LF (RFC 4180).
+A table is replaced as a whole, and its file in another compression goes: who reads ``jobs.jsonl*`` would count twice.
+In CSV, ``None`` and the empty text are both empty fields; whoever must tell them apart takes JSON Lines. Lists and
+mappings are JSON in a field. Lines end with CR LF (RFC 4180).
 
 Spreadsheets take a field that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, and a commit's subject may be
 anything: ``=HYPERLINK(...)``. An export shall say what there was, so fields are written as they are; for files that
@@ -104,6 +105,7 @@ class _Texts(Finishing):
             self._close_file()
             for name in self._begun:
                 self._parts.publish(self._parts.path(name), self._final(name))
+                self._remove_others(name)
         finally:
             self.abort()
 
@@ -115,6 +117,14 @@ class _Texts(Finishing):
         self._stream = self._file = self._text = None
         self._begun.clear()
         self._parts.close()
+
+    def _remove_others(self, name: str) -> None:
+        """Remove what an earlier finish left of a table in another compression."""
+        for suffix in _SUFFIXES.values():
+            other = self._parts.directory / f"{name}.{self.kind}{suffix}"
+            if other != self._final(name) and other.is_file():
+                with explained(other):
+                    other.unlink()
 
     def _final(self, name: str) -> Path:
         return self._parts.directory / f"{name}{self._suffix}"
