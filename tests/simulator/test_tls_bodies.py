@@ -15,6 +15,7 @@ from raw_host import Close, Hang, Part, RawHost, opened, reply
 from tls import TLS
 
 from aiocircle import Client, DownloadOptions, Report, RetryPolicy, Timeouts
+from aiocircle.download import width
 from aiocircle.errors import ConnectError, TransportError
 from aiocircle.testing import FakeArtifact, Simulator, World
 
@@ -157,7 +158,10 @@ async def test_a_certificate_that_nobody_signed_is_final_and_says_what_to_do(tls
     assert "SSL_CERT_FILE" in (caught.value.hint or "")
 
 
-async def test_a_large_file_comes_by_several_connections_where_one_is_the_limit(tls: TLS, out: Path) -> None:
+async def test_a_large_file_comes_by_several_connections_where_one_is_the_limit(
+    tls: TLS, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(width, "WORTH_TRYING", 1.0)
     size = 40 * KIB * KIB
     world = World(pipelines=0)
     world.add_job(SLUG, 1, [FakeArtifact("large", size=size)])

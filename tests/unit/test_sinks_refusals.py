@@ -173,15 +173,21 @@ with open("/proc/self/status") as lines:
 @pytest.mark.parametrize(
     ("kind", "order", "most"),
     [
-        ("jsonl", "ordered", 60),
-        ("csv", "ordered", 60),
-        ("sqlite", "ordered", 110),
-        ("parquet", "ordered", 160),
-        ("parquet", "shuffled", 180),
-        ("duckdb", "ordered", 130),
+        ("jsonl", "ordered", 20),
+        ("csv", "ordered", 20),
+        ("sqlite", "ordered", 70),
+        ("parquet", "ordered", 110),
+        ("parquet", "shuffled", 130),
+        ("duckdb", "ordered", 60),
     ],
 )
 def test_two_hundred_thousand_rows_take_little_memory(tmp_path: Path, kind: str, order: str, most: int) -> None:
-    command = [sys.executable, "-c", PROGRAM, kind, str(tmp_path), "200000", order]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert int(done.stdout) < most, done.stdout
+    """More than twenty do: how much of a library counts depends on what else has been using it."""
+
+    def peak(rows: int) -> int:
+        command = [sys.executable, "-c", PROGRAM, kind, str(tmp_path / str(rows)), str(rows), order]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        return int(done.stdout)
+
+    few, many = peak(20), peak(200_000)
+    assert many - few < most, (few, many)
