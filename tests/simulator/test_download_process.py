@@ -82,7 +82,8 @@ async def test_kills_at_random_moments_cost_no_finished_file_and_the_last_run_co
 ) -> None:
     """Counted at the server: what stands under its name is never asked for again, and parts are gone on with."""
     stored = [FakeArtifact(f"d{n % 5}/{n}", size=(n % 3) * 150_000 + 10 * n) for n in range(150)]
-    world = world_of(*stored, *[FakeArtifact(f"large/{n}", size=3_000_000 + n) for n in range(3)])
+    # The large ones first, so that every kill but a very early one meets them.
+    world = world_of(*[FakeArtifact(f"large/{n}", size=3_000_000 + n) for n in range(3)], *stored)
     content = wanted(world)
     out = tmp_path / "out"
     left_behind = begun = 0
