@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aiocircle.download.reserve import Reserve
 from aiocircle.download.width import MOST, REST, Sight, Width
 
 MB = 1_000_000
@@ -114,3 +115,10 @@ def test_few_bytes_are_no_rate() -> None:
     """Connections are told of by up to a MiB at a time: of a few MiB nobody can tell whether it became faster."""
     assert Course(each(MB)).run(4).sizes == [1]
     assert Course(each(MB)).run(60).width.size == MOST
+
+
+def test_the_first_connection_keeps_as_much_as_a_step_is_judged_within() -> None:
+    reserve = Reserve(lambda: 8, lambda: 0.0, lambda: 0.0)
+    reserve.width.each = 10 * MB
+    assert reserve.head(ENDLESS) == 30 * MB
+    assert reserve.head(40 * MB) == 20 * MB, "half of it, so that something is left to the others"
