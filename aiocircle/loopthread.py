@@ -75,8 +75,9 @@ class _Life:
     def begin(self) -> None:
         """Start the thread, and return when the thing is open. Whatever comes out of it, ``end`` has to follow."""
         # What is interrupted while it starts a thread, in Python code as well, leaves one that nobody knows of.
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # and a handler may raise out of this, too
             self._thread.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
