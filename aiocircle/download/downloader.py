@@ -178,9 +178,7 @@ class Download:
             ledger = Ledger(store.own_directory, store.is_named)
             await in_thread(threads, opened.enter_context, ledger)
             self._notes.ledger = ledger
-            await in_thread(threads, ledger.belong, self._session.origin)
-            about = {"finished": "no", "intent": self._intent()}
-            await in_thread(threads, lambda: ledger.about(**about))
+            await in_thread(threads, ledger.begin, self._session.origin, self._intent())
             claims = Claims(fold=not await in_thread(threads, store.holds_case))
             told = self._session, self._notes, self._items(claims), self._skip, self._stop
             await Fetching(*told, crowd=crowd, buffer=self._options.buffer).run(store, ledger, threads)

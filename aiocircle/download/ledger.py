@@ -36,7 +36,7 @@ from aiocircle.download.records import (
     values_of,
 )
 from aiocircle.download.stores import has_inode
-from aiocircle.errors import StoreError
+from aiocircle.errors import ConfigurationError, StoreError
 
 BATCH = 200
 IsNamed = Callable[[str, int, int, str | None], bool]
@@ -123,22 +123,21 @@ class Ledger:
             row = self._rows.execute(query, (str(target), artifact)).fetchone()
         return None if row is None else int(row[0])
 
-    def belong(self, origin: str) -> None:
-        """Be the ledger of one API: another one's jobs of the same numbers would be taken for its own.
+    def begin(self, origin: str, intent: str) -> None:
+        """Record what a run fetches from one API: another one's jobs of the same numbers would be taken for its own.
 
         Raises:
-            StoreError: It has files of another one.
+            ConfigurationError: It has files of another one.
         """
         with self._lock, self._explained():
             row = self._rows.execute("SELECT value FROM about WHERE name = 'origin'").fetchone()
-        if row is not None and row[0] != origin:
-            if not self._empty:
-                hint = f"choose another output (-o) for {origin}"
-                raise StoreError(f"{self._path.parent}: its files are those of {row[0]}", fatal=True, hint=hint)
-            with self._lock, self._explained():
+            if row is not None and row[0] != origin and self._empty:
                 self._rows.execute("DELETE FROM failures")  # of whom was asked by mistake, say
                 self._has_failures = False
-        self.about(origin=origin)
+        if row is not None and row[0] != origin and not self._empty:
+            what = f"{self._path.parent} holds records of files of {row[0]}, and this download is of {origin}"
+            raise ConfigurationError(what, hint="choose a new output with -o")
+        self.about(origin=origin, finished="no", intent=intent)
 
     def about(self, **values: str) -> None:
         """Record something of the download as a whole."""

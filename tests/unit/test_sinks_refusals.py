@@ -176,9 +176,9 @@ with open("/proc/self/status") as lines:
         ("jsonl", "ordered", 20),
         ("csv", "ordered", 20),
         ("sqlite", "ordered", 70),
-        ("parquet", "ordered", 110),
-        ("parquet", "shuffled", 130),
-        ("duckdb", "ordered", 60),
+        ("parquet", "ordered", 80),
+        ("parquet", "shuffled", 100),
+        ("duckdb", "ordered", 35),
     ],
 )
 def test_two_hundred_thousand_rows_take_little_memory(tmp_path: Path, kind: str, order: str, most: int) -> None:
